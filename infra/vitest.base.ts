@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config';
+
+/** Every package's test settings. The JSON report feeds the totals that `npm test` prints last. */
+export default defineConfig({
+  test: {
+    include: ['**/*.test.ts'],
+    pool: 'forks',
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    passWithNoTests: true,
+    reporters: ['default', ['json', { outputFile: '.vitest/results.json' }]],
+  },
+});

@@ -1,0 +1,49 @@
+import type { FinishReason, Sampling, TokenLogprob } from '@baton/protocol';
+
+/** One sequence to run. */
+export interface EngineRequest {
+  readonly id: string;
+  /** Prompt token ids, at least one. */
+  readonly prompt: readonly number[];
+  /**
+   * Output tokens that an earlier owner already logged, in order. They are teacher-forced in the prefill, never
+   * sampled again; the sampler, the stop conditions and the detokeniser are rebuilt from them.
+   */
+  readonly replay: readonly number[];
+  readonly sampling: Sampling;
+  /** Prompt positions below this one already have their log-probabilities in the log. */
+  readonly promptLogprobsFrom: number;
+}
+
+/** What a running sequence gives, in order; the last output carries `finish`. */
+export type EngineOutput =
+  | { readonly kind: 'prompt'; readonly from: number; readonly logprobs: TokenLogprob[] }
+  | {
+      readonly kind: 'tokens';
+      /** New token ids; empty where only held-back text comes out. */
+      readonly tokens: number[];
+      /** Text that became certain: whole characters, no part of a possible stop string. */
+      readonly text: string;
+      /** One for each token where the request asked for log-probabilities. */
+      readonly logprobs?: TokenLogprob[];
+      readonly finish?: FinishReason;
+    };
+
+export interface EngineModel {
+  /** SHA-256 of what decides the arithmetic: configuration, weights, their form. Snapshots are tied to it. */
+  readonly fingerprint: string;
+  readonly vocabularySize: number;
+  /** Prompt and output tokens together, at most. */
+  readonly contextLength: number;
+}
+
+/** Runs sequences. Implementations: `ThreadedEngine` (the model on its own thread) and, for tests, `ScriptedEngine`. */
+export interface Engine {
+  readonly model: EngineModel;
+  /**
+   * Runs one sequence. Aborting `signal` frees its slot within one step and ends the iteration without `finish`.
+   * Throws `ServerError` when the engine fails.
+   */
+  generate(request: EngineRequest, signal: AbortSignal): AsyncIterable<EngineOutput>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,15 @@
+export { BatonError } from './baton-error.ts';
+export {
+  CheckpointError,
+  ConfigurationError,
+  DependencyError,
+  FencedError,
+  LogCorruptedError,
+  MessageError,
+  NotFoundError,
+  OverloadedError,
+  RequestError,
+  type RequestErrorCode,
+  ServerError,
+} from './errors.ts';
+export { type ErrorCode, errorCodes, type JobOutcome, outcomeOf, outcomes } from './outcomes.ts';

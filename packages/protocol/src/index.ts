@@ -1,0 +1,29 @@
+export { choiceGenerationId, generationId, type IdPrefix, newId } from './ids.ts';
+export { type Endpoint, endpointSchema, type GenerationJob, generationJobSchema } from './job.ts';
+export {
+  type FinishReason,
+  finishReasonSchema,
+  isTerminal,
+  type LogEntry,
+  type LogEntryOf,
+  logEntrySchema,
+  type TerminalEntry,
+  type TokenLogprob,
+  tokenLogprobSchema,
+  type Usage,
+  usageSchema,
+  type WorkerEntry,
+} from './log-entry.ts';
+export { applyEntry, emptyLogState, type LogState } from './log-state.ts';
+export {
+  liveStreamSubjects,
+  liveSubject,
+  logStream,
+  logStreamSubjects,
+  logSubject,
+  queueName,
+  redisPrefix,
+  shardOf,
+} from './names.ts';
+export { parseMessage } from './parse.ts';
+export { type Sampling, samplingSchema } from './sampling.ts';

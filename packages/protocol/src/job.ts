@@ -1,0 +1,27 @@
+import { z } from 'zod';
+import { generationId } from './ids.ts';
+import { samplingSchema } from './sampling.ts';
+
+export const endpointSchema = z.enum(['responses', 'chat.completions', 'completions']);
+export type Endpoint = z.infer<typeof endpointSchema>;
+
+/**
+ * One generation to run, complete: a worker needs nothing else, and entry 0 of the log carries it again, so
+ * that a gateway can put back a job that the queue lost.
+ */
+export const generationJobSchema = z.strictObject({
+  v: z.literal(1),
+  id: generationId,
+  tenant: z.string().regex(/^[a-z0-9_-]{1,64}$/),
+  endpoint: endpointSchema,
+  model: z.string(),
+  /** Milliseconds since the Unix epoch. */
+  created_at: z.int(),
+  /** Prompt token ids, as rendered and tokenised by the gateway; never re-tokenised. */
+  prompt: z.array(z.int().min(0)).min(1),
+  sampling: samplingSchema,
+  /** Fields of the request that the endpoint's objects echo back; opaque to workers. */
+  echo: z.record(z.string(), z.unknown()),
+});
+
+export type GenerationJob = z.infer<typeof generationJobSchema>;

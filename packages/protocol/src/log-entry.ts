@@ -1,0 +1,99 @@
+import { errorCodes } from '@baton/errors';
+import { z } from 'zod';
+import { generationJobSchema } from './job.ts';
+
+const v = z.literal(1);
+const epoch = z.int().min(0);
+const sequenceNumber = z.int().min(0);
+const tokenId = z.int().min(0);
+
+/** `top` holds [token id, log-probability] pairs, most likely first. */
+export const tokenLogprobSchema = z.strictObject({
+  token: tokenId,
+  /** Natural logarithm; null for the first prompt token, which nothing predicts. */
+  logprob: z.number().nullable(),
+  top: z.array(z.tuple([tokenId, z.number()])),
+});
+export type TokenLogprob = z.infer<typeof tokenLogprobSchema>;
+
+export const finishReasonSchema = z.enum(['stop', 'length', 'cancelled']);
+export type FinishReason = z.infer<typeof finishReasonSchema>;
+
+export const usageSchema = z.strictObject({
+  prompt_tokens: z.int().min(0),
+  cached_tokens: z.int().min(0),
+  completion_tokens: z.int().min(0),
+});
+export type Usage = z.infer<typeof usageSchema>;
+
+/**
+ * One entry of a generation's token log. Entries with a `sequence_number` are the generation's history, counted
+ * contiguously from 0; `claimed` and `cancel_requested` are internal and carry none. Entries never change.
+ */
+export const logEntrySchema = z.discriminatedUnion('kind', [
+  /** Entry 0: the generation was accepted. */
+  z.strictObject({
+    v,
+    kind: z.literal('queued'),
+    epoch: z.literal(0),
+    sequence_number: z.literal(0),
+    job: generationJobSchema,
+  }),
+  /** A worker took ownership: appends of every lower epoch fail from here on. */
+  z.strictObject({ v, kind: z.literal('claimed'), epoch: epoch.min(1), worker: z.string() }),
+  /** Somebody asked for the generation to stop; its owner meets this entry at its next append or claim. */
+  z.strictObject({ v, kind: z.literal('cancel_requested') }),
+  /** Log-probabilities of prompt tokens `from`, `from + 1`, … */
+  z.strictObject({
+    v,
+    kind: z.literal('prompt'),
+    epoch,
+    sequence_number: sequenceNumber,
+    from: z.int().min(0),
+    logprobs: z.array(tokenLogprobSchema).min(1),
+  }),
+  /** Output tokens and the text they completed. Either may be empty, not both: text is held back while it may
+   *  still become part of a character or a stop string, and comes out later, at the latest at the end. */
+  z.strictObject({
+    v,
+    kind: z.literal('tokens'),
+    epoch,
+    sequence_number: sequenceNumber,
+    tokens: z.array(tokenId),
+    text: z.string(),
+    logprobs: z.array(tokenLogprobSchema).optional(),
+  }),
+  /** Terminal. */
+  z.strictObject({
+    v,
+    kind: z.literal('finish'),
+    epoch,
+    sequence_number: sequenceNumber,
+    reason: finishReasonSchema,
+    usage: usageSchema,
+  }),
+  /** Terminal. */
+  z.strictObject({
+    v,
+    kind: z.literal('error'),
+    epoch,
+    sequence_number: sequenceNumber,
+    code: z.enum(errorCodes),
+    message: z.string(),
+  }),
+]);
+
+export type LogEntry = z.infer<typeof logEntrySchema>;
+export type LogEntryOf<K extends LogEntry['kind']> = Extract<LogEntry, { kind: K }>;
+export type TerminalEntry = LogEntryOf<'finish'> | LogEntryOf<'error'>;
+
+/** What a worker appends: the log adds version, epoch and sequence number. */
+export type WorkerEntry =
+  | Pick<LogEntryOf<'prompt'>, 'kind' | 'from' | 'logprobs'>
+  | Pick<LogEntryOf<'tokens'>, 'kind' | 'tokens' | 'text' | 'logprobs'>
+  | Pick<LogEntryOf<'finish'>, 'kind' | 'reason' | 'usage'>
+  | Pick<LogEntryOf<'error'>, 'kind' | 'code' | 'message'>;
+
+export function isTerminal(entry: LogEntry): entry is TerminalEntry {
+  return entry.kind === 'finish' || entry.kind === 'error';
+}

@@ -1,0 +1,82 @@
+import { LogCorruptedError } from '@baton/errors';
+import type { GenerationJob } from './job.ts';
+import type { LogEntry, TerminalEntry, TokenLogprob } from './log-entry.ts';
+import { isTerminal } from './log-entry.ts';
+
+/** What a log says so far. Everything a worker or a gateway knows about a generation is a fold of its entries. */
+export interface LogState {
+  readonly generationId: string;
+  job: GenerationJob | null;
+  /** Highest epoch claimed; 0 before the first claim. */
+  epoch: number;
+  /** The next entry's sequence number. */
+  nextSequenceNumber: number;
+  /** How many prompt tokens have their log-probabilities in the log. */
+  promptLogprobs: TokenLogprob[];
+  tokens: number[];
+  text: string;
+  tokenLogprobs: TokenLogprob[];
+  cancelRequested: boolean;
+  terminal: TerminalEntry | null;
+}
+
+export function emptyLogState(generationId: string): LogState {
+  return {
+    generationId,
+    job: null,
+    epoch: 0,
+    nextSequenceNumber: 0,
+    promptLogprobs: [],
+    tokens: [],
+    text: '',
+    tokenLogprobs: [],
+    cancelRequested: false,
+    terminal: null,
+  };
+}
+
+/**
+ * Applies the next entry to `state` in place. Refuses, with `LogCorruptedError`, whatever breaks the log's invariants:
+ * contiguous sequence numbers, epochs that never decrease, one terminal entry and nothing after it.
+ */
+export function applyEntry(state: LogState, entry: LogEntry): void {
+  if (entry.kind === 'cancel_requested') {
+    state.cancelRequested = true;
+    return;
+  }
+  const refuse = (reason: string): never => {
+    throw new LogCorruptedError(state.generationId, `${entry.kind} entry ${reason}`);
+  };
+  if (state.terminal) refuse(`after the terminal ${state.terminal.kind} entry`);
+  if (entry.kind === 'claimed') {
+    if (entry.epoch !== state.epoch + 1) refuse(`claims epoch ${entry.epoch} on top of epoch ${state.epoch}`);
+    state.epoch = entry.epoch;
+    return;
+  }
+  if (entry.sequence_number !== state.nextSequenceNumber) {
+    refuse(`has sequence number ${entry.sequence_number}, expected ${state.nextSequenceNumber}`);
+  }
+  if (entry.epoch !== state.epoch && entry.kind !== 'queued' && entry.kind !== 'error') {
+    refuse(`has epoch ${entry.epoch}, the owner's is ${state.epoch}`);
+  }
+  state.nextSequenceNumber++;
+  if (isTerminal(entry)) {
+    state.terminal = entry;
+    return;
+  }
+  switch (entry.kind) {
+    case 'queued':
+      state.job = entry.job;
+      break;
+    case 'prompt':
+      if (entry.from !== state.promptLogprobs.length)
+        refuse(`starts at ${entry.from}, expected ${state.promptLogprobs.length}`);
+      state.promptLogprobs.push(...entry.logprobs);
+      break;
+    case 'tokens':
+      state.tokens.push(...entry.tokens);
+      state.text += entry.text;
+      state.tokenLogprobs.push(...(entry.logprobs ?? []));
+      break;
+  }
+}

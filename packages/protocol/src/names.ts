@@ -1,0 +1,26 @@
+/**
+ * Every NATS subject, JetStream stream, BullMQ queue and Redis key prefix is spelled here and nowhere else.
+ *
+ * A generation's log lives on one subject, `baton.log.<shard>.<id>`. JetStream republishes what it has
+ * stored to `baton.live.<shard>.<id>`; clients of the log listen there, never on the raw subject,
+ * where a rejected append would be visible too.
+ */
+export const queueName = 'generations';
+export const redisPrefix = 'baton';
+
+/** FNV-1a: spreads ids over shards the same way in every process and version. */
+export function shardOf(generationId: string, shards: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < generationId.length; i++) {
+    hash = Math.imul(hash ^ generationId.charCodeAt(i), 0x01000193);
+  }
+  return (hash >>> 0) % shards;
+}
+
+export const logStream = (shard: number): string => `BATON_LOG_${shard}`;
+export const logStreamSubjects = (shard: number): string => `baton.log.${shard}.*`;
+export const liveStreamSubjects = (shard: number): string => `baton.live.${shard}.>`;
+export const logSubject = (shard: number, generationId: string): string =>
+  `baton.log.${shard}.${generationId}`;
+export const liveSubject = (shard: number, generationId: string): string =>
+  `baton.live.${shard}.${generationId}`;

@@ -1,0 +1,33 @@
+import { z } from 'zod';
+
+/**
+ * How tokens are chosen, fully resolved: the gateway fills in every default (and draws the seed where the
+ * client gave none), so that any worker, at any epoch, samples the same token at the same position.
+ */
+export const samplingSchema = z.strictObject({
+  /** 0 means greedy: the highest logit, the lowest id on a tie. */
+  temperature: z.number().min(0).max(2),
+  /** 0 means no limit. */
+  top_k: z.int().min(0),
+  top_p: z.number().gt(0).max(1),
+  min_p: z.number().min(0).max(1),
+  presence_penalty: z.number().min(-2).max(2),
+  frequency_penalty: z.number().min(-2).max(2),
+  /** 1 means none; over prompt and output tokens (CTRL, arXiv 1909.05858). */
+  repetition_penalty: z.number().gt(0).max(10),
+  /** Token id (as a string, since JSON keys are) to a value added to its logit. */
+  logit_bias: z.record(z.string().regex(/^\d+$/), z.number().min(-100).max(100)),
+  seed: z.int(),
+  /** At most this many output tokens. 0 only scores the prompt. */
+  max_tokens: z.int().min(0),
+  /** Before this many output tokens the end-of-sequence token is not sampled and stop strings do not stop. */
+  min_tokens: z.int().min(0),
+  stop: z.array(z.string().min(1)).max(16),
+  ignore_eos: z.boolean(),
+  /** How many alternatives to report with each output token's log-probability; null reports none at all. */
+  logprobs: z.int().min(0).max(20).nullable(),
+  /** The same for each prompt token (completions with `echo`). */
+  prompt_logprobs: z.int().min(0).max(20).nullable(),
+});
+
+export type Sampling = z.infer<typeof samplingSchema>;
