@@ -47,6 +47,7 @@ export function applyEntry(state: LogState, entry: LogEntry): void {
   const refuse = (reason: string): never => {
     throw new LogCorruptedError(state.generationId, `${entry.kind} entry ${reason}`);
   };
+  if (state.job === null && entry.kind !== 'queued') refuse('before entry 0');
   if (state.terminal) refuse(`after the terminal ${state.terminal.kind} entry`);
   if (entry.kind === 'claimed') {
     if (entry.epoch !== state.epoch + 1) refuse(`claims epoch ${entry.epoch} on top of epoch ${state.epoch}`);

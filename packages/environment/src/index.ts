@@ -1,0 +1,2 @@
+export { type Environment, loadEnv } from './load-env.ts';
+export { type VariableName, variables } from './variables.ts';

@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs';
+import { ConfigurationError } from '@baton/errors';
+import { describe, expect, it } from 'vitest';
+import { loadEnv } from './load-env.ts';
+import { variables } from './variables.ts';
+
+describe('loadEnv', () => {
+  it('gives defaults, and undefined where there is none', () => {
+    const env = loadEnv({}, ['BATON_PORT', 'BATON_MODEL', 'BATON_LOG_LEVEL']);
+    expect(env).toEqual({ BATON_PORT: 8080, BATON_MODEL: undefined, BATON_LOG_LEVEL: 'info' });
+  });
+
+  it('takes an empty string for unset', () => {
+    expect(loadEnv({ BATON_PORT: '' }, ['BATON_PORT']).BATON_PORT).toBe(8080);
+  });
+
+  it.each([
+    ['BATON_PORT', '80800', 'between 0 and 65535'],
+    ['BATON_PORT', '8080x', 'whole number'],
+    ['BATON_REDIS_URL', 'localhost:6379', 'redis://'],
+    ['BATON_NATS_URL', 'http://localhost:4222', 'nats://'],
+    ['BATON_LOG_LEVEL', 'loud', 'trace, debug'],
+    ['BATON_WORKER_ID', 'a b', 'letters, digits'],
+  ] as const)('refuses %s=%s by name', (name, value, reason) => {
+    const load = () => loadEnv({ [name]: value }, [name]);
+    expect(load).toThrow(ConfigurationError);
+    expect(load).toThrow(`${name}=${value}`);
+    expect(load).toThrow(reason);
+  });
+
+  it('lists every problem at once', () => {
+    expect(() => loadEnv({ BATON_PORT: 'x', BATON_WORKERS: '0' }, ['BATON_PORT', 'BATON_WORKERS'])).toThrow(
+      /BATON_PORT=x.*\nBATON_WORKERS=0/,
+    );
+  });
+
+  it('refuses an unknown BATON_ variable and suggests the nearest', () => {
+    expect(() => loadEnv({ BATON_WORKER: '3' }, [])).toThrow(
+      'BATON_WORKER is not a setting of Baton; did you mean BATON_WORKERS?',
+    );
+  });
+});
+
+describe('.env.example', () => {
+  const example = readFileSync(new URL('../../../.env.example', import.meta.url), 'utf8');
+  const listed = [...example.matchAll(/^#?(BATON_[A-Z_]+)=(.*)$/gm)];
+
+  it('lists every variable exactly once', () => {
+    expect(listed.map(([, name]) => name).toSorted()).toEqual(Object.keys(variables).toSorted());
+  });
+
+  it('shows the default of each variable that has one', () => {
+    for (const [, name, value] of listed) {
+      const variable = variables[name as keyof typeof variables];
+      expect(variable.safeParse(value).success, `${name}=${value}`).toBe(true);
+      const standard = variable.safeParse(undefined).data;
+      if (standard !== undefined) expect(String(standard), name).toBe(value);
+    }
+  });
+});

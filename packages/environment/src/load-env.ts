@@ -1,0 +1,43 @@
+import { ConfigurationError } from '@baton/errors';
+import type { z } from 'zod';
+import { type VariableName, variables } from './variables.ts';
+
+export type Environment<N extends VariableName> = { readonly [K in N]: z.output<(typeof variables)[K]> };
+
+/**
+ * Reads `names` from `source` (a service's `main.ts` passes `process.env`, once, and nobody else reads it).
+ * An empty string counts as unset. Throws one `ConfigurationError` that lists every invalid variable, and every
+ * `BATON_*` variable that no part of Baton knows, since a misspelt setting must not be ignored in silence.
+ */
+export function loadEnv<N extends VariableName>(
+  source: Readonly<Record<string, string | undefined>>,
+  names: readonly N[],
+): Environment<N> {
+  const problems: string[] = [];
+  for (const name of Object.keys(source)) {
+    if (name.startsWith('BATON_') && !Object.hasOwn(variables, name)) {
+      problems.push(`${name} is not a setting of Baton${suggestion(name)}`);
+    }
+  }
+  const values: Partial<Record<VariableName, unknown>> = {};
+  for (const name of names) {
+    const raw = source[name] === '' ? undefined : source[name];
+    const result = variables[name].safeParse(raw);
+    if (result.success) values[name] = result.data;
+    else
+      problems.push(`${name}=${raw ?? ''} ${result.error.issues.map((issue) => issue.message).join(', ')}`);
+  }
+  if (problems.length > 0) throw new ConfigurationError(problems.join('\n'));
+  return values as Environment<N>;
+}
+
+/** Names the known variable that shares the longest prefix, where one is close. */
+function suggestion(unknown: string): string {
+  const shared = (name: string): number => {
+    let i = 0;
+    while (i < name.length && name[i] === unknown[i]) i++;
+    return i;
+  };
+  const best = Object.keys(variables).toSorted((a, b) => shared(b) - shared(a))[0];
+  return best !== undefined && shared(best) > 'BATON_'.length ? `; did you mean ${best}?` : '';
+}

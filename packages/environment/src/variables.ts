@@ -1,0 +1,71 @@
+import { z } from 'zod';
+
+const wholeNumber = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, 'must be a whole number')
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, `must be between ${min} and ${max}`);
+
+const url = (...protocols: string[]) =>
+  z
+    .string()
+    .refine(
+      (value) => URL.canParse(value) && protocols.includes(new URL(value).protocol),
+      `must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`,
+    );
+
+const text = z.string().min(1, 'must not be empty');
+
+/**
+ * Every variable Baton reads, with its check. A variable without a default is `undefined` when unset.
+ * Standard variables of other projects (`OTEL_*`, `HF_ENDPOINT`, `HF_TOKEN`) keep their own meaning and are not listed.
+ */
+export const variables = {
+  /** Folder of a released-layout Hymba checkpoint or of a converted model. Unset: the embedded hymba-tiny-stories. */
+  BATON_MODEL: text.optional(),
+  /** The name clients call the model by. Unset: the folder's name. */
+  BATON_MODEL_NAME: text.optional(),
+  /** Where converted models, logs and the data of locally started servers live. */
+  BATON_DATA_DIR: text.default('.baton'),
+  /** Redis that holds the queue. Unset: `npm start` starts one of its own. */
+  BATON_REDIS_URL: url('redis:', 'rediss:').optional(),
+  /** NATS with JetStream that holds the token logs. Unset: `npm start` starts one of its own. */
+  BATON_NATS_URL: url('nats:', 'tls:').optional(),
+  /** Address the gateway listens on. Without API keys, leave it on loopback. */
+  BATON_HOST: text.default('127.0.0.1'),
+  /** Port the gateway listens on. */
+  BATON_PORT: wholeNumber(0, 65_535).default(8080),
+  /** Workers that `npm start` runs. */
+  BATON_WORKERS: wholeNumber(1, 64).default(2),
+  /** This worker's name in claims, logs and traces. Unset: host name and process id. */
+  BATON_WORKER_ID: z
+    .string()
+    .regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, ".", "_" or "-"')
+    .optional(),
+  /** Threads the model computes with. Unset: all cores, shared out among the workers of one `npm start`. */
+  BATON_THREADS: wholeNumber(1, 1024).optional(),
+  /** Generations that may wait in the queue before new ones are refused with 503. */
+  BATON_QUEUE_LIMIT: wholeNumber(1, 1_000_000).default(1000),
+  /** How many workers may claim one generation before it fails with `server_error`. */
+  BATON_MAX_CLAIMS: wholeNumber(1, 1000).default(5),
+  /** Token-log streams that generations are spread over. Every process must use the same number. */
+  BATON_LOG_SHARDS: wholeNumber(1, 256).default(1),
+  /** Copies of each token-log stream that JetStream keeps (needs a NATS cluster of that many servers). */
+  BATON_LOG_REPLICAS: wholeNumber(1, 5).default(1),
+  /** Hours after which a generation's log, and with it the response, expires. */
+  BATON_LOG_MAX_AGE_HOURS: wholeNumber(1, 8760).default(24),
+  /** Largest request body and WebSocket message, in bytes. */
+  BATON_BODY_LIMIT: wholeNumber(1024, 268_435_456).default(4_194_304),
+  /** Seconds a stopping process waits for its running work before it gives it up. */
+  BATON_SHUTDOWN_TIMEOUT: wholeNumber(0, 3600).default(10),
+  /** Least severe log lines that are written. */
+  BATON_LOG_LEVEL: z
+    .enum(
+      ['trace', 'debug', 'info', 'warn', 'error', 'silent'],
+      'must be trace, debug, info, warn, error or silent',
+    )
+    .default('info'),
+} satisfies Record<`BATON_${string}`, z.ZodType>;
+
+export type VariableName = keyof typeof variables;

@@ -1,0 +1,39 @@
+import type { GenerationJob } from './job.ts';
+import type { Sampling } from './sampling.ts';
+
+/** A valid job for tests: greedy, up to 16 tokens, over the given overrides. */
+export function exampleJob(
+  overrides: Omit<Partial<GenerationJob>, 'sampling'> & { sampling?: Partial<Sampling> } = {},
+): GenerationJob {
+  const { sampling, ...job } = overrides;
+  return {
+    v: 1,
+    id: `resp_${'0'.repeat(32)}`,
+    tenant: 'default',
+    endpoint: 'responses',
+    model: 'hymba-tiny-stories',
+    created_at: 1_700_000_000_000,
+    prompt: [1, 5, 6],
+    echo: {},
+    ...job,
+    sampling: { ...greedySampling, ...sampling },
+  };
+}
+
+const greedySampling: Sampling = {
+  temperature: 0,
+  top_k: 0,
+  top_p: 1,
+  min_p: 0,
+  presence_penalty: 0,
+  frequency_penalty: 0,
+  repetition_penalty: 1,
+  logit_bias: {},
+  seed: 1,
+  max_tokens: 16,
+  min_tokens: 0,
+  stop: [],
+  ignore_eos: false,
+  logprobs: null,
+  prompt_logprobs: null,
+};

@@ -1,0 +1,54 @@
+import { MessageError } from '@baton/errors';
+import { describe, expect, it } from 'vitest';
+import { exampleJob } from './example-job.ts';
+import { choiceGenerationId, generationId, newId } from './ids.ts';
+import { generationJobSchema } from './job.ts';
+import { logEntrySchema } from './log-entry.ts';
+import { shardOf } from './names.ts';
+import { parseMessage } from './parse.ts';
+
+describe('parseMessage', () => {
+  it('reads text, bytes and objects alike', () => {
+    const job = exampleJob();
+    const text = JSON.stringify(job);
+    for (const data of [text, new TextEncoder().encode(text), job]) {
+      expect(parseMessage(generationJobSchema, data, 'queue')).toEqual(job);
+    }
+  });
+
+  it.each<[string, unknown, string]>([
+    ['text that is not JSON', '{"v":1', 'is not JSON'],
+    ['another version', { ...exampleJob(), v: 2 }, 'at v'],
+    ['a field nobody knows', { ...exampleJob(), colour: 'red' }, 'colour'],
+    ['an empty prompt', { ...exampleJob(), prompt: [] }, 'at prompt'],
+    ['an id that is no subject token', { ...exampleJob(), id: 'resp_>' }, 'at id'],
+    ['a temperature out of range', exampleJob({ sampling: { temperature: 3 } }), 'at sampling.temperature'],
+  ])('refuses %s, naming place and field', (_, data, named) => {
+    const parse = () => parseMessage(generationJobSchema, data, 'queue generations');
+    expect(parse).toThrow(MessageError);
+    expect(parse).toThrow('queue generations');
+    expect(parse).toThrow(named);
+  });
+
+  it('refuses a log entry of an unknown kind', () => {
+    expect(() => parseMessage(logEntrySchema, { v: 1, kind: 'token' }, 'baton.log.0.x')).toThrow(
+      MessageError,
+    );
+  });
+});
+
+describe('ids', () => {
+  it('are fresh, and valid for a generation and each of its choices', () => {
+    const id = newId('cmpl');
+    expect(id).not.toBe(newId('cmpl'));
+    expect(choiceGenerationId(id, 0)).toBe(id);
+    expect(generationId.parse(choiceGenerationId(id, 12))).toBe(`${id}-12`);
+  });
+
+  it('spread over every shard, the same way each time', () => {
+    const ids = Array.from({ length: 400 }, () => newId('resp'));
+    expect(new Set(ids.map((id) => shardOf(id, 4)))).toEqual(new Set([0, 1, 2, 3]));
+    expect(ids.map((id) => shardOf(id, 4))).toEqual(ids.map((id) => shardOf(id, 4)));
+    expect(shardOf('resp_a', 1)).toBe(0);
+  });
+});
