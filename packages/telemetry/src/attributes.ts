@@ -1,0 +1,30 @@
+/**
+ * Every span attribute Baton sets. The `gen_ai.*` and `messaging.*` names are OpenTelemetry's semantic conventions,
+ * which are still in development: when they change, they change here.
+ */
+export const attributes = {
+  operationName: 'gen_ai.operation.name',
+  providerName: 'gen_ai.provider.name',
+  requestModel: 'gen_ai.request.model',
+  responseModel: 'gen_ai.response.model',
+  responseId: 'gen_ai.response.id',
+  finishReasons: 'gen_ai.response.finish_reasons',
+  inputTokens: 'gen_ai.usage.input_tokens',
+  outputTokens: 'gen_ai.usage.output_tokens',
+  conversationId: 'gen_ai.conversation.id',
+
+  messagingSystem: 'messaging.system.name',
+  messagingOperation: 'messaging.operation.type',
+  messagingDestination: 'messaging.destination.name',
+  messagingMessageId: 'messaging.message.id',
+
+  /** How often the generation has been claimed, this owner included. */
+  epoch: 'baton.epoch',
+  /** The worker that runs the generation. */
+  workerId: 'baton.worker.id',
+  /** Prompt tokens whose state did not have to be computed again. */
+  cachedTokens: 'baton.usage.cached_tokens',
+  /** Tokens of an earlier owner that were replayed instead of sampled. */
+  replayedTokens: 'baton.replayed_tokens',
+  tenant: 'baton.tenant',
+} as const;

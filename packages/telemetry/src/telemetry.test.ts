@@ -1,0 +1,134 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { OtlpReceiver } from '@baton/testing/otlp-receiver';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+const run = promisify(execFile);
+const index = new URL('./index.ts', import.meta.url).href;
+
+/** Runs `body` in a process of its own, since the OpenTelemetry API is global and starts only once. */
+async function inProcess(body: string, env: Record<string, string> = {}): Promise<string> {
+  const script = `
+    const { startTelemetry, withSpan, injectContext, extractContext, attributes } = await import('${index}');
+    const { SpanKind, trace } = await import('@opentelemetry/api');
+    const { headers: natsHeaders } = await import('@nats-io/nats-core');
+    const telemetry = await startTelemetry({ service: 'baton-test', version: '1.2.3', instanceId: 'a' });
+    ${body}
+    await telemetry.shutdown();`;
+  const { stdout, stderr } = await run(process.execPath, ['--input-type=module', '--eval', script], {
+    cwd: import.meta.dirname,
+    env: { PATH: process.env['PATH'], ...env },
+  });
+  return stdout + stderr;
+}
+
+let receiver: OtlpReceiver;
+beforeEach(async () => {
+  receiver = await OtlpReceiver.start();
+});
+afterEach(() => receiver.close());
+const otlp = (extra: Record<string, string> = {}) => ({
+  OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
+  ...extra,
+});
+
+describe.each(['http/protobuf', 'http/json'])('over %s', (protocol) => {
+  it('sends spans with their parents, links, attributes and resource, and prints nothing', async () => {
+    const printed = await inProcess(
+      `const first = await withSpan('first', { kind: SpanKind.SERVER, attributes: { [attributes.responseId]: 'resp_1' } },
+         (span) => withSpan('inner', {}, () => span.spanContext()));
+       await withSpan('second', { links: [{ context: first }] }, () => {});`,
+      otlp({ OTEL_EXPORTER_OTLP_PROTOCOL: protocol }),
+    );
+    expect(printed).toBe('');
+    const first = await receiver.waitFor((span) => span.name === 'first');
+    expect(first).toMatchObject({
+      kind: 'server',
+      parentSpanId: null,
+      status: 'unset',
+      attributes: { 'gen_ai.response.id': 'resp_1' },
+      resource: {
+        'service.name': 'baton-test',
+        'service.version': '1.2.3',
+        'service.instance.id': 'a',
+      },
+    });
+    const inner = await receiver.waitFor((span) => span.name === 'inner');
+    expect(inner).toMatchObject({ traceId: first.traceId, parentSpanId: first.spanId });
+    const second = await receiver.waitFor((span) => span.name === 'second');
+    expect(second.links).toEqual([{ traceId: first.traceId, spanId: first.spanId }]);
+    expect(second.traceId).not.toBe(first.traceId);
+  });
+});
+
+describe('startTelemetry', () => {
+  it('stays off, and loads no SDK, unless a variable asks for it', async () => {
+    // The CommonJS packages below the SDK show up in require's cache once anything loads it.
+    const report = `
+      const { createRequire } = await import('node:module');
+      const loaded = Object.keys(createRequire(import.meta.url).cache).some((file) => file.includes('@grpc'));
+      const recording = await withSpan('x', {}, (span) => span.isRecording());
+      console.log(telemetry.active, recording, loaded);`;
+    expect(await inProcess(report)).toBe('false false false\n');
+    expect(await inProcess(report, otlp({ OTEL_SDK_DISABLED: 'true' }))).toBe('false false false\n');
+    expect(await inProcess(report, otlp({ OTEL_TRACES_EXPORTER: 'none' }))).toBe('false false false\n');
+    expect(await inProcess(report, otlp())).toBe('true true true\n');
+  });
+
+  it('lets OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override', async () => {
+    await inProcess(
+      `await withSpan('x', {}, () => {});`,
+      otlp({ OTEL_SERVICE_NAME: 'mine', OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment.name=test' }),
+    );
+    const { resource } = await receiver.waitFor((span) => span.name === 'x');
+    expect(resource).toMatchObject({ 'service.name': 'mine', 'deployment.environment.name': 'test' });
+  });
+
+  it('ends in bounded time where the collector is dead', async () => {
+    const dead = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' };
+    const printed = await inProcess(
+      `await withSpan('x', {}, () => {}); await telemetry.shutdown(100); process.exit(0);`,
+      dead,
+    );
+    expect(printed).toBe('');
+  });
+});
+
+describe('withSpan', () => {
+  it('records what is thrown and rethrows it', async () => {
+    const printed = await inProcess(
+      `await withSpan('failing', {}, () => { throw new Error('no'); }).catch((error) => console.log(error.message));`,
+      otlp(),
+    );
+    expect(printed).toBe('no\n');
+    const span = await receiver.waitFor(({ name }) => name === 'failing');
+    expect(span.status).toBe('error');
+    expect(span.events).toMatchObject([
+      { name: 'exception', attributes: { 'exception.message': 'no', 'exception.type': 'Error' } },
+    ]);
+  });
+});
+
+describe('context over NATS headers', () => {
+  it('joins the trace of the sender', async () => {
+    await inProcess(
+      `const headers = natsHeaders();
+       await withSpan('send', {}, () => injectContext(headers));
+       await withSpan('receive', { parent: extractContext(headers) }, () => {});`,
+      otlp(),
+    );
+    const send = await receiver.waitFor((span) => span.name === 'send');
+    const receive = await receiver.waitFor((span) => span.name === 'receive');
+    expect(receive).toMatchObject({ traceId: send.traceId, parentSpanId: send.spanId });
+  });
+
+  it('starts a new trace where the message carries none', async () => {
+    await inProcess(
+      `await withSpan('receive', { parent: extractContext(undefined) }, () => {});
+       await withSpan('again', { parent: extractContext(natsHeaders()) }, () => {});`,
+      otlp(),
+    );
+    expect((await receiver.waitFor((span) => span.name === 'receive')).parentSpanId).toBeNull();
+    expect((await receiver.waitFor((span) => span.name === 'again')).parentSpanId).toBeNull();
+  });
+});
