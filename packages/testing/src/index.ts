@@ -1,0 +1,14 @@
+export {
+  type HubFault,
+  type HubRequest,
+  type HubServer,
+  type HubServerOptions,
+  startHubServer,
+} from './hub-server.ts';
+export {
+  startTestNats,
+  startTestRedis,
+  startTestServers,
+  type TestServer,
+  type TestServers,
+} from './servers.ts';
