@@ -1,0 +1,202 @@
+import { RequestError, ServerError } from '@baton/errors';
+import { Detokenizer } from '@baton/hymba/tokenizer';
+import type { Sampling } from '@baton/protocol';
+import { exampleJob } from '@baton/protocol/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Engine, EngineOutput, EngineRequest } from './engine.ts';
+import type { Vocabulary } from './sequence.ts';
+
+export interface ConformanceSubject {
+  readonly engine: Engine;
+  readonly vocabulary: Vocabulary;
+  /** Several tokens, at least one of them no special one. */
+  readonly prompt: readonly number[];
+}
+
+type Overrides = Omit<Partial<EngineRequest>, 'sampling'> & { readonly sampling?: Partial<Sampling> };
+
+/** What holds for every engine: to be called in a test file of each. `open` is called for each group of tests. */
+export function describeEngineConformance(name: string, open: () => Promise<ConformanceSubject>): void {
+  describe(`${name} conforms`, () => {
+    let engine: Engine;
+    let vocabulary: Vocabulary;
+    let prompt: readonly number[];
+    beforeAll(async () => {
+      ({ engine, vocabulary, prompt } = await open());
+    });
+    afterAll(() => engine.close());
+
+    const requestOf = ({ sampling, ...rest }: Overrides = {}): EngineRequest => ({
+      id: `resp_${'0'.repeat(32)}`,
+      prompt,
+      replay: [],
+      promptLogprobsFrom: 0,
+      ...rest,
+      sampling: exampleJob({ sampling: { max_tokens: 24, ...sampling } }).sampling,
+    });
+    const generate = (overrides?: Overrides, signal = new AbortController().signal) =>
+      engine.generate(requestOf(overrides), signal);
+    const run = async (overrides?: Overrides) => summarise(await Array.fromAsync(generate(overrides)));
+    const textOf = (tokens: readonly number[]) => {
+      const detokenizer = new Detokenizer(vocabulary);
+      return tokens.map((token) => detokenizer.push(token)).join('') + detokenizer.flush();
+    };
+
+    it('says which model it runs', () => {
+      expect(engine.model.fingerprint).toMatch(/^[0-9a-f]{64}$/);
+      expect(engine.model.vocabularySize).toBeGreaterThan(1);
+      expect(engine.model.contextLength).toBeGreaterThan(prompt.length + 24);
+    });
+
+    it('gives the text of its tokens, and `finish` once, at the end', async () => {
+      const { tokens, text, finishes } = await run();
+      expect(tokens.length).toBeGreaterThan(3);
+      expect(tokens.length).toBeLessThanOrEqual(24);
+      expect(text).toBe(textOf(tokens));
+      expect(finishes.slice(0, -1).every((finish) => finish === undefined)).toBe(true);
+      expect(finishes.at(-1)).toBe(tokens.length === 24 ? 'length' : 'stop');
+    });
+
+    it('gives whole characters only, whatever tokens are sampled', async () => {
+      for (const seed of [1, 2, 3]) {
+        const sampling = { temperature: 2, seed, ignore_eos: true };
+        const { tokens, text, pieces } = await run({ sampling });
+        expect(text).toBe(textOf(tokens));
+        expect(pieces.every((piece) => piece.isWellFormed())).toBe(true);
+      }
+    });
+
+    it.each([0, 1.2])(
+      'goes on after a replay as if nothing had happened, at temperature %d',
+      async (temperature) => {
+        const sampling = { temperature, seed: 42, repetition_penalty: 1.1, stop: ['zz zz'] };
+        const whole = await run({ sampling });
+        for (const count of [0, 1, 2, 3, whole.tokens.length - 1, whole.tokens.length]) {
+          const rest = await run({ sampling, replay: whole.tokens.slice(0, count) });
+          expect([...whole.tokens.slice(0, count), ...rest.tokens], `after ${count}`).toEqual(whole.tokens);
+          expect(whole.pieces.slice(0, count).join('') + rest.text, `after ${count}`).toBe(whole.text);
+          expect(rest.finishes.at(-1)).toBe(whole.finishes.at(-1));
+        }
+      },
+    );
+
+    it('stops at a stop string, before, over and after a replay', async () => {
+      const free = await run();
+      const middle = Math.floor(free.text.length / 2);
+      const stop = free.text.slice(middle, middle + 6);
+      const sampling = { stop: ['never this', stop] };
+      const stopped = await run({ sampling });
+      expect(stopped.text).toBe(free.text.slice(0, free.text.indexOf(stop)));
+      expect(stopped.finishes.at(-1)).toBe('stop');
+      for (let count = 0; count <= stopped.tokens.length; count++) {
+        const rest = await run({ sampling, replay: stopped.tokens.slice(0, count) });
+        expect(stopped.pieces.slice(0, count).join('') + rest.text, `after ${count}`).toBe(stopped.text);
+      }
+    });
+
+    it('scores output tokens: greedy ones are the most likely, alternatives come in order', async () => {
+      const { tokens, logprobs } = await run({ sampling: { logprobs: 5 } });
+      expect(logprobs.map(({ token }) => token)).toEqual(tokens);
+      for (const { token, logprob, top } of logprobs) {
+        expect(top).toHaveLength(5);
+        expect(top[0]).toEqual([token, logprob]);
+        expect(top.map(([, value]) => value)).toEqual(top.map(([, value]) => value).sort((a, b) => b - a));
+        expect(top.reduce((sum, [, value]) => sum + Math.exp(value), 0)).toBeLessThanOrEqual(1 + 1e-6);
+      }
+      expect((await run()).logprobs).toEqual([]);
+    });
+
+    it('scores prompt tokens, from where it is asked to', async () => {
+      const sampling = { prompt_logprobs: 1, max_tokens: 0 };
+      const whole = await run({ sampling });
+      expect(whole.promptLogprobs.map(({ token }) => token)).toEqual(prompt);
+      expect(whole.promptLogprobs.map(({ logprob }) => logprob === null)).toEqual(
+        prompt.map((_, i) => i === 0),
+      );
+      expect([whole.tokens, whole.finishes]).toEqual([[], ['length']]);
+      const from = prompt.length - 2;
+      const rest = await run({ sampling, promptLogprobsFrom: from });
+      expect(rest.promptLogprobs).toHaveLength(2);
+      for (const [index, { token, logprob }] of rest.promptLogprobs.entries()) {
+        expect(token).toBe(prompt[from + index]);
+        expect(logprob).toBeCloseTo(whole.promptLogprobs[from + index]?.logprob ?? Number.NaN, 3);
+      }
+    });
+
+    it('runs several at once, each as if alone', async () => {
+      const settings = [1, 2, 3, 4].map((seed) => ({ sampling: { temperature: 1, seed } }));
+      const together = await Promise.all(settings.map((setting) => run(setting)));
+      for (const [index, setting] of settings.entries()) expect(together[index]).toEqual(await run(setting));
+    });
+
+    it('ends without `finish` when aborted, and goes on with others', async () => {
+      const controller = new AbortController();
+      const seen: EngineOutput[] = [];
+      for await (const output of generate(
+        { sampling: { ignore_eos: true, max_tokens: 200 } },
+        controller.signal,
+      )) {
+        seen.push(output);
+        if (seen.length === 2) controller.abort();
+      }
+      expect(seen).toHaveLength(2);
+      expect(summarise(seen).finishes).toEqual([undefined, undefined]);
+      expect(await Array.fromAsync(generate({}, AbortSignal.abort()))).toEqual([]);
+      for await (const _ of generate({ sampling: { ignore_eos: true, max_tokens: 200 } })) break;
+      expect((await run({ sampling: { max_tokens: 2 } })).tokens).toHaveLength(2);
+    });
+
+    it('ends a wait when aborted', async () => {
+      const controller = new AbortController();
+      const long = { sampling: { ignore_eos: true, max_tokens: 200 } };
+      const first = generate(long)[Symbol.asyncIterator]();
+      await first.next();
+      const waiting = Array.fromAsync(generate(long, controller.signal));
+      controller.abort();
+      expect(await waiting).toEqual([]);
+      await first.return?.();
+    });
+
+    it('refuses what the model cannot take, and goes on with others', async () => {
+      await expect(run({ prompt: [engine.model.vocabularySize] })).rejects.toThrow(RequestError);
+      const long = new Array<number>(engine.model.contextLength + 1).fill(prompt[0] ?? 0);
+      await expect(run({ prompt: long })).rejects.toThrow(
+        expect.objectContaining({ code: 'context_length_exceeded', param: 'prompt' }),
+      );
+      expect((await run()).tokens.length).toBeGreaterThan(0);
+    });
+
+    it('ends what runs, and refuses what comes, once it is closed', async () => {
+      const { engine: closing } = await open();
+      const running = closing.generate(
+        requestOf({ sampling: { ignore_eos: true, max_tokens: 200 } }),
+        new AbortController().signal,
+      );
+      const iterator = running[Symbol.asyncIterator]();
+      await iterator.next();
+      const rest = async () => {
+        while (!(await iterator.next()).done);
+      };
+      const ended = expect(rest()).rejects.toThrow(ServerError);
+      await closing.close();
+      await ended;
+      await expect(
+        Array.fromAsync(closing.generate(requestOf(), new AbortController().signal)),
+      ).rejects.toThrow(ServerError);
+      await closing.close();
+    });
+  });
+}
+
+function summarise(outputs: readonly EngineOutput[]) {
+  const tokenOutputs = outputs.filter((output) => output.kind === 'tokens');
+  const promptOutputs = outputs.filter((output) => output.kind === 'prompt');
+  return {
+    tokens: tokenOutputs.flatMap(({ tokens }) => tokens),
+    pieces: tokenOutputs.map(({ text }) => text),
+    text: tokenOutputs.map(({ text }) => text).join(''),
+    finishes: tokenOutputs.map(({ finish }) => finish),
+    logprobs: tokenOutputs.flatMap(({ logprobs }) => logprobs ?? []),
+    promptLogprobs: promptOutputs.flatMap(({ logprobs }) => logprobs),
+  };
+}

@@ -1,0 +1,3 @@
+export type { Engine, EngineModel, EngineOutput, EngineRequest } from './engine.ts';
+export type { ThreadOptions } from './thread/messages.ts';
+export { createEngine } from './threaded-engine.ts';

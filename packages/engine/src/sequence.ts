@@ -1,0 +1,191 @@
+import { RequestError, ServerError } from '@baton/errors';
+import { Detokenizer, type TokenTable } from '@baton/hymba/tokenizer';
+import type { FinishReason, TokenLogprob } from '@baton/protocol';
+import type { EngineModel, EngineOutput, EngineRequest } from './engine.ts';
+import type { Step } from './runner.ts';
+import { tokenLogprob } from './sampling/logprobs.ts';
+import { Ranker } from './sampling/ranker.ts';
+import { Sampler } from './sampling/sampler.ts';
+import { StopStrings } from './stop-strings.ts';
+
+/** The vocabulary that sequences are made of. */
+export interface Vocabulary extends TokenTable {
+  readonly eosTokenIds: readonly number[];
+}
+
+export interface SequenceContext {
+  readonly model: EngineModel;
+  readonly vocabulary: Vocabulary;
+  /** Most tokens that one step feeds. */
+  readonly chunkSize: number;
+}
+
+/**
+ * One sequence between two steps of the model: `schedule` says what to run next, `postprocess` takes the logits.
+ *
+ * Everything here but the scores is a function of the tokens, so the text that belongs to a token is the same whether
+ * it was sampled or replayed, and it comes out with that token: after a replay only later tokens bring text.
+ */
+export class Sequence {
+  readonly #request: EngineRequest;
+  readonly #context: SequenceContext;
+  readonly #sampler: Sampler;
+  readonly #detokenizer: Detokenizer;
+  readonly #stops: StopStrings;
+  readonly #ranker: Ranker;
+  /** Prompt and output. */
+  readonly #tokens: number[];
+  /** How many of them the model has been fed. */
+  #fed = 0;
+  #finish: FinishReason | null = null;
+
+  /** Throws `RequestError` for a prompt that the model cannot take. */
+  constructor(request: EngineRequest, context: SequenceContext) {
+    const { prompt, sampling, replay } = request;
+    const { model, vocabulary } = context;
+    checkPrompt(prompt, model);
+    this.#request = request;
+    this.#context = context;
+    this.#tokens = [...prompt];
+    this.#ranker = new Ranker(model.vocabularySize);
+    this.#sampler = new Sampler(sampling, {
+      prompt,
+      vocabularySize: model.vocabularySize,
+      eosTokenIds: vocabulary.eosTokenIds,
+    });
+    this.#detokenizer = new Detokenizer(vocabulary, {
+      startOfText: prompt.every((token) => vocabulary.isSpecial(token)),
+    });
+    this.#stops = new StopStrings(sampling.stop);
+    if (this.#isFull()) this.#finish = 'length';
+    for (const token of replay) {
+      if (this.#finish)
+        throw new ServerError(`the replay of ${request.id} goes on after the generation's end`);
+      this.#append(token);
+    }
+  }
+
+  /** Why the sequence ended, once its last token is known; prompt tokens may still want scoring. */
+  get finish(): FinishReason | null {
+    return this.#finish;
+  }
+
+  get needsStep(): boolean {
+    return this.#fed < this.#end;
+  }
+
+  /** The next chunk of what the model has not seen: prompt and replayed tokens, then each sampled one. */
+  schedule(): Step {
+    const from = this.#fed;
+    const to = Math.min(from + this.#context.chunkSize, this.#end);
+    const rows: number[] = [];
+    for (let at = from; at < to; at++)
+      if (this.#scoresPrompt(at + 1) || this.#samplesAfter(at)) rows.push(at - from);
+    return { ids: this.#tokens.slice(from, to), rows };
+  }
+
+  /** Takes the logits [rows, vocabulary] of the step scheduled last. */
+  postprocess(step: Step, logits: Float32Array): EngineOutput[] {
+    const size = this.#context.model.vocabularySize;
+    const outputs: EngineOutput[] = [];
+    const { prompt, sampling } = this.#request;
+    const scores: TokenLogprob[] = [];
+    let sampled: Float32Array | null = null;
+    if (this.#fed === 0 && this.#scoresPrompt(0)) {
+      scores.push({ token: prompt[0] as number, logprob: null, top: [] });
+    }
+    for (const [index, row] of step.rows.entries()) {
+      const rowLogits = logits.subarray(index * size, (index + 1) * size);
+      const at = this.#fed + row;
+      if (this.#samplesAfter(at)) sampled = rowLogits;
+      else
+        scores.push(
+          tokenLogprob(rowLogits, prompt[at + 1] as number, sampling.prompt_logprobs ?? 0, this.#ranker),
+        );
+    }
+    const scored = Math.min(this.#fed + step.ids.length + 1, prompt.length);
+    if (scores.length > 0) outputs.push({ kind: 'prompt', from: scored - scores.length, logprobs: scores });
+    this.#fed += step.ids.length;
+    if (sampled) outputs.push(this.#sample(sampled));
+    return outputs;
+  }
+
+  /** How many tokens the model must be fed: all while sampling goes on, else as many as score the prompt. */
+  get #end(): number {
+    if (!this.#finish) return this.#tokens.length;
+    const { prompt } = this.#request;
+    return this.#scoresPrompt(prompt.length - 1) ? Math.max(prompt.length - 1, 1) : 0;
+  }
+
+  /** Whether the prompt token at `position` is to be scored. */
+  #scoresPrompt(position: number): boolean {
+    const { prompt, sampling, promptLogprobsFrom } = this.#request;
+    return sampling.prompt_logprobs !== null && position >= promptLogprobsFrom && position < prompt.length;
+  }
+
+  #samplesAfter(position: number): boolean {
+    return !this.#finish && position === this.#tokens.length - 1;
+  }
+
+  #sample(logits: Float32Array): EngineOutput {
+    const { logprobs } = this.#request.sampling;
+    const token = this.#sampler.sample(logits);
+    const text = this.#append(token);
+    return {
+      kind: 'tokens',
+      tokens: [token],
+      text,
+      ...(logprobs !== null && { logprobs: [tokenLogprob(logits, token, logprobs, this.#ranker)] }),
+      ...(this.#finish && { finish: this.#finish }),
+    };
+  }
+
+  /** Adds an output token, and decides whether it is the last one. Gives the text that it made certain. */
+  #append(token: number): string {
+    const { sampling, prompt } = this.#request;
+    this.#tokens.push(token);
+    this.#sampler.accept(token);
+    const armed = this.#tokens.length - prompt.length >= sampling.min_tokens;
+    if (this.#context.vocabulary.eosTokenIds.includes(token) && !sampling.ignore_eos) {
+      this.#finish = 'stop';
+      return this.#endText('', armed);
+    }
+    const { text, stopped } = this.#stops.push(this.#detokenizer.push(token), armed);
+    if (stopped) this.#finish = 'stop';
+    else if (this.#isFull()) {
+      this.#finish = 'length';
+      return this.#endText(text, armed);
+    }
+    return text;
+  }
+
+  #endText(text: string, armed: boolean): string {
+    const rest = this.#stops.push(this.#detokenizer.flush(), armed);
+    return text + rest.text + (rest.stopped ? '' : this.#stops.flush());
+  }
+
+  #isFull(): boolean {
+    const { prompt, sampling } = this.#request;
+    const room = Math.min(sampling.max_tokens, this.#context.model.contextLength - prompt.length);
+    return this.#tokens.length - prompt.length >= room;
+  }
+}
+
+function checkPrompt(prompt: readonly number[], { vocabularySize, contextLength }: EngineModel): void {
+  if (prompt.length === 0) throw new RequestError('invalid_value', 'the prompt has no tokens', 'prompt');
+  if (prompt.length > contextLength) {
+    throw new RequestError(
+      'context_length_exceeded',
+      `the prompt has ${prompt.length} tokens; this model's context holds ${contextLength}`,
+      'prompt',
+    );
+  }
+  const unknown = prompt.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabularySize));
+  if (unknown !== undefined) {
+    throw new RequestError(
+      'invalid_value',
+      `the prompt holds token ${unknown}; this model's tokens are 0 to ${vocabularySize - 1}`,
+      'prompt',
+    );
+  }
+}
