@@ -10,16 +10,6 @@ import { addTotals, countReport, noTests, totalsLine } from './totals.ts';
 const root = resolve(import.meta.dirname, '../..');
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-try {
-  for (const server of ['redis-server', 'nats-server'] as const) {
-    await findServer(server, { confirm: confirmAtTerminal(), say });
-  }
-  process.exitCode = await checkEverything();
-} catch (error) {
-  say(error instanceof BatonError ? error.message : String(error));
-  process.exitCode = 1;
-}
-
 async function checkEverything(): Promise<number> {
   const folders = testedFolders();
   // A report of an earlier run must not be counted; turbo puts back those of cached runs.
@@ -49,7 +39,9 @@ function testedFolders(): string[] {
   return ['infra', ...tested.map((path) => dirname(path))].toSorted();
 }
 
-const reportOf = (folder: string): string => join(root, folder, '.vitest', 'results.json');
+function reportOf(folder: string): string {
+  return join(root, folder, '.vitest', 'results.json');
+}
 
 function readReport(folder: string): unknown {
   try {
@@ -71,4 +63,16 @@ async function runTurbo(): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => turbo.kill(signal));
   const [code] = await once(turbo, 'exit');
   return typeof code === 'number' ? code : 1;
+}
+
+try {
+  for (const server of ['redis-server', 'nats-server'] as const) {
+    await findServer(server, { confirm: confirmAtTerminal(), say });
+  }
+  process.exitCode = await checkEverything();
+} catch (error) {
+  if (!(error instanceof BatonError)) throw error;
+  say(error.message);
+  say(totalsLine({ ...noTests, failed: 1 }));
+  process.exitCode = 1;
 }
