@@ -1,0 +1,12 @@
+#!/usr/bin/env node
+import { Command } from 'commander';
+import { pullCommand } from './commands/pull.ts';
+import { reportError } from './report-error.ts';
+
+const program = new Command('baton')
+  .description(
+    'Distributed serving for NVIDIA Hymba: a running session moves between machines and outlives them.',
+  )
+  .addCommand(pullCommand());
+
+await program.parseAsync().catch(reportError);
