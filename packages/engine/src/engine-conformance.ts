@@ -30,6 +30,7 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
       id: `resp_${'0'.repeat(32)}`,
       prompt,
       replay: [],
+      replayTextLength: 0,
       promptLogprobsFrom: 0,
       ...rest,
       sampling: exampleJob({ sampling: { max_tokens: 24, ...sampling } }).sampling,
@@ -37,6 +38,13 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
     const generate = (overrides?: Overrides, signal = new AbortController().signal) =>
       engine.generate(requestOf(overrides), signal);
     const run = async (overrides?: Overrides) => summarise(await Array.fromAsync(generate(overrides)));
+    /** Runs again what is left of `before` after its first `count` tokens. */
+    const runAfter = async (before: Awaited<ReturnType<typeof run>>, count: number, overrides: Overrides) => {
+      const logged = before.pieces.slice(0, count).join('');
+      const replay = before.tokens.slice(0, count);
+      const rest = await run({ ...overrides, replay, replayTextLength: logged.length });
+      return { ...rest, wholeText: logged + rest.text };
+    };
     const textOf = (tokens: readonly number[]) => {
       const detokenizer = new Detokenizer(vocabulary);
       return tokens.map((token) => detokenizer.push(token)).join('') + detokenizer.flush();
@@ -72,9 +80,9 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
         const sampling = { temperature, seed: 42, repetition_penalty: 1.1, stop: ['zz zz'] };
         const whole = await run({ sampling });
         for (const count of [0, 1, 2, 3, whole.tokens.length - 1, whole.tokens.length]) {
-          const rest = await run({ sampling, replay: whole.tokens.slice(0, count) });
+          const rest = await runAfter(whole, count, { sampling });
           expect([...whole.tokens.slice(0, count), ...rest.tokens], `after ${count}`).toEqual(whole.tokens);
-          expect(whole.pieces.slice(0, count).join('') + rest.text, `after ${count}`).toBe(whole.text);
+          expect(rest.wholeText, `after ${count}`).toBe(whole.text);
           expect(rest.finishes.at(-1)).toBe(whole.finishes.at(-1));
         }
       },
@@ -89,8 +97,8 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
       expect(stopped.text).toBe(free.text.slice(0, free.text.indexOf(stop)));
       expect(stopped.finishes.at(-1)).toBe('stop');
       for (let count = 0; count <= stopped.tokens.length; count++) {
-        const rest = await run({ sampling, replay: stopped.tokens.slice(0, count) });
-        expect(stopped.pieces.slice(0, count).join('') + rest.text, `after ${count}`).toBe(stopped.text);
+        const rest = await runAfter(stopped, count, { sampling });
+        expect(rest.wholeText, `after ${count}`).toBe(stopped.text);
       }
     });
 

@@ -10,6 +10,8 @@ export interface EngineRequest {
    * sampled again; the sampler, the stop conditions and the detokeniser are rebuilt from them.
    */
   readonly replay: readonly number[];
+  /** UTF-16 length of the output text already logged; text of the replayed tokens beyond it still comes out. */
+  readonly replayTextLength: number;
   readonly sampling: Sampling;
   /** Prompt positions below this one already have their log-probabilities in the log. */
   readonly promptLogprobsFrom: number;
@@ -20,7 +22,7 @@ export type EngineOutput =
   | { readonly kind: 'prompt'; readonly from: number; readonly logprobs: TokenLogprob[] }
   | {
       readonly kind: 'tokens';
-      /** New token ids; empty where only held-back text comes out. */
+      /** New token ids; empty where the sequence ends without one (a replay that was complete, `max_tokens` 0). */
       readonly tokens: number[];
       /** Text that became certain: whole characters, no part of a possible stop string. */
       readonly text: string;

@@ -31,6 +31,7 @@ function start({
     id: 'resp_0',
     prompt,
     replay: [],
+    replayTextLength: 0,
     promptLogprobsFrom: 0,
     ...request,
     sampling: exampleJob({ sampling: { max_tokens: 100, ...sampling } }).sampling,
@@ -154,7 +155,9 @@ describe('replay', () => {
       fc.asyncProperty(settings, async (setting) => {
         const whole = await run(setting);
         for (let count = 0; count <= whole.tokens.length; count++) {
-          const rest = await run({ ...setting, request: { replay: whole.tokens.slice(0, count) } });
+          const replay = whole.tokens.slice(0, count);
+          const replayTextLength = whole.pieces.slice(0, count).join('').length;
+          const rest = await run({ ...setting, request: { replay, replayTextLength } });
           const expected = whole.all.slice(count);
           if (expected.length === 0) {
             expected.push({ kind: 'tokens', tokens: [], text: '', finish: whole.finish.at(-1) ?? 'length' });
@@ -164,6 +167,19 @@ describe('replay', () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it('gives the text of replayed tokens that is not logged yet, and no more', async () => {
+    const sampling = { stop: ['ENDE'], max_tokens: 30 };
+    const whole = await run({ sampling });
+    for (const count of [0, 5, whole.tokens.length]) {
+      const replay = whole.tokens.slice(0, count);
+      const certain = whole.pieces.slice(0, count).join('').length;
+      for (let replayTextLength = 0; replayTextLength <= certain; replayTextLength++) {
+        const rest = await run({ sampling, request: { replay, replayTextLength } });
+        expect(rest.text).toBe(whole.text.slice(replayTextLength));
+      }
+    }
   });
 
   it('runs no step where it already ends the sequence', async () => {

@@ -20,7 +20,7 @@ export async function* generateSequence<State>(
   signal: AbortSignal,
 ): AsyncGenerator<EngineOutput, void, undefined> {
   const sequence = new Sequence(request, { model: runner.model, vocabulary, chunkSize });
-  const endedByReplay = sequence.finish;
+  const { endOfReplay } = sequence;
   const state = runner.newState();
   while (sequence.needsStep) {
     // A turn of the event loop, so that an abort that was sent is seen.
@@ -31,5 +31,5 @@ export async function* generateSequence<State>(
     if (signal.aborted) return;
     yield* sequence.postprocess(step, logits);
   }
-  if (endedByReplay) yield { kind: 'tokens', tokens: [], text: '', finish: endedByReplay };
+  if (endOfReplay) yield endOfReplay;
 }

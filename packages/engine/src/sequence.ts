@@ -23,8 +23,8 @@ export interface SequenceContext {
 /**
  * One sequence between two steps of the model: `schedule` says what to run next, `postprocess` takes the logits.
  *
- * Everything here but the scores is a function of the tokens, so the text that belongs to a token is the same whether
- * it was sampled or replayed, and it comes out with that token: after a replay only later tokens bring text.
+ * Everything here but the scores is a function of the tokens: replaying them restores it, and gives their text again, of
+ * which only what is not logged yet comes out.
  */
 export class Sequence {
   readonly #request: EngineRequest;
@@ -38,6 +38,8 @@ export class Sequence {
   /** How many of them the model has been fed. */
   #fed = 0;
   #finish: FinishReason | null = null;
+  /** Text of replayed tokens that still has to come out. */
+  #unsaid = '';
 
   /** Throws `RequestError` for a prompt that the model cannot take. */
   constructor(request: EngineRequest, context: SequenceContext) {
@@ -61,13 +63,14 @@ export class Sequence {
     for (const token of replay) {
       if (this.#finish)
         throw new ServerError(`the replay of ${request.id} goes on after the generation's end`);
-      this.#append(token);
+      this.#unsaid += this.#append(token);
     }
+    this.#unsaid = this.#unsaid.slice(request.replayTextLength);
   }
 
-  /** Why the sequence ended, once its last token is known; prompt tokens may still want scoring. */
-  get finish(): FinishReason | null {
-    return this.#finish;
+  /** The only output of tokens where the replay was complete (or nothing is to be sampled); null while sampling goes on. */
+  get endOfReplay(): EngineOutput | null {
+    return this.#finish && { kind: 'tokens', tokens: [], text: this.#unsaid, finish: this.#finish };
   }
 
   get needsStep(): boolean {
@@ -79,8 +82,9 @@ export class Sequence {
     const from = this.#fed;
     const to = Math.min(from + this.#context.chunkSize, this.#end);
     const rows: number[] = [];
-    for (let at = from; at < to; at++)
+    for (let at = from; at < to; at++) {
       if (this.#scoresPrompt(at + 1) || this.#samplesAfter(at)) rows.push(at - from);
+    }
     return { ids: this.#tokens.slice(from, to), rows };
   }
 
@@ -89,6 +93,7 @@ export class Sequence {
     const size = this.#context.model.vocabularySize;
     const outputs: EngineOutput[] = [];
     const { prompt, sampling } = this.#request;
+    const alternatives = sampling.prompt_logprobs ?? 0;
     const scores: TokenLogprob[] = [];
     let sampled: Float32Array | null = null;
     if (this.#fed === 0 && this.#scoresPrompt(0)) {
@@ -98,10 +103,7 @@ export class Sequence {
       const rowLogits = logits.subarray(index * size, (index + 1) * size);
       const at = this.#fed + row;
       if (this.#samplesAfter(at)) sampled = rowLogits;
-      else
-        scores.push(
-          tokenLogprob(rowLogits, prompt[at + 1] as number, sampling.prompt_logprobs ?? 0, this.#ranker),
-        );
+      else scores.push(tokenLogprob(rowLogits, prompt[at + 1] as number, alternatives, this.#ranker));
     }
     const scored = Math.min(this.#fed + step.ids.length + 1, prompt.length);
     if (scores.length > 0) outputs.push({ kind: 'prompt', from: scored - scores.length, logprobs: scores });
@@ -130,7 +132,8 @@ export class Sequence {
   #sample(logits: Float32Array): EngineOutput {
     const { logprobs } = this.#request.sampling;
     const token = this.#sampler.sample(logits);
-    const text = this.#append(token);
+    const text = this.#unsaid + this.#append(token);
+    this.#unsaid = '';
     return {
       kind: 'tokens',
       tokens: [token],

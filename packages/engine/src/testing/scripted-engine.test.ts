@@ -11,6 +11,7 @@ const request: EngineRequest = {
   id: 'resp_0',
   prompt: [1, ...byteVocabulary.encode('Tell me a story.')],
   replay: [],
+  replayTextLength: 0,
   promptLogprobsFrom: 0,
   sampling: exampleJob({ sampling: { max_tokens: 1000 } }).sampling,
 };
@@ -41,7 +42,9 @@ describe('ScriptedEngine', () => {
     });
     const seen: EngineOutput[] = [];
     const run = async (replay: number[]) => {
-      for await (const output of engine.generate({ ...request, replay }, never)) seen.push(output);
+      const replayTextLength = textOf(seen).length;
+      const outputs = engine.generate({ ...request, replay, replayTextLength }, never);
+      for await (const output of outputs) seen.push(output);
     };
     await expect(run([])).rejects.toThrow(ServerError);
     expect(textOf(seen)).toBe('a lo');

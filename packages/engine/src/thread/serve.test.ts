@@ -13,6 +13,7 @@ const request = (max_tokens: number, tokens = prompt): EngineRequest => ({
   id: 'resp_0',
   prompt: tokens,
   replay: [],
+  replayTextLength: 0,
   promptLogprobsFrom: 0,
   sampling: exampleJob({ sampling: { max_tokens, ignore_eos: true } }).sampling,
 });
