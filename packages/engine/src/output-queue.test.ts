@@ -26,6 +26,15 @@ describe('OutputQueue', () => {
     expect(await reading).toEqual({ values: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], error: null });
   });
 
+  it('gives a value that came while the one before was handled', async () => {
+    const queue = new OutputQueue<number>();
+    const iterator = queue[Symbol.asyncIterator]();
+    queue.push(1);
+    expect(await iterator.next()).toEqual({ value: 1, done: false });
+    queue.push(2);
+    expect(await iterator.next()).toEqual({ value: 2, done: false });
+  });
+
   it('throws only after what was pushed before', async () => {
     const queue = new OutputQueue<number>();
     const failure = new Error('gone');

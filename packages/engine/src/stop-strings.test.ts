@@ -60,6 +60,7 @@ describe('StopStrings', () => {
 
   it('lets matches pass while not armed, and stops at one that began before', () => {
     expect(run(['END'], ['END E', 'ND'], 1)).toEqual({ given: ['END ', ''], stopped: true });
+    expect(run(['aba'], ['aba', 'ba'], 1)).toEqual({ given: ['ab', ''], stopped: true });
     expect(run(['END'], ['END', 'more'], 1)).toEqual({ given: ['END', 'more', ''], stopped: false });
   });
 

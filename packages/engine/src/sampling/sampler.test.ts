@@ -96,7 +96,7 @@ describe('the distribution', () => {
   });
 
   it('penalises repetition over prompt and output, once each', () => {
-    const seen = { prompt: [1, 1, 4], output: [3, 4] };
+    const seen = { prompt: [1, 1, 4], output: [3, 1] };
     const penalised = Array.from(logits, (logit, id) =>
       Math.exp([1, 3].includes(id) ? logit / 1.5 : id === 4 ? logit * 1.5 : logit),
     );
@@ -104,7 +104,8 @@ describe('the distribution', () => {
   });
 
   it('survives a repetition penalty that would overflow', () => {
-    expect(sampler({ temperature: 1, repetition_penalty: 1e-300 }, { prompt: [2] }).sample(logits)).toBe(2);
+    const counts = histogram({ repetition_penalty: 1e-300 }, { prompt: [1, 2] });
+    expectDistribution(counts, [0, 1, 1, 0, 0, 0, 0, 0]);
   });
 
   it('has no end of sequence before min_tokens', () => {
