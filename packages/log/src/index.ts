@@ -1,0 +1,5 @@
+export { LogSubscription } from './log-subscription.ts';
+export { LogWriter } from './log-writer.ts';
+export { connectNats } from './nats-connection.ts';
+export { defaultLogSettings, type TokenLogSettings } from './settings.ts';
+export { TokenLog } from './token-log.ts';

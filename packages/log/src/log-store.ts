@@ -1,0 +1,167 @@
+import { randomUUID } from 'node:crypto';
+import { NotFoundError, RequestError } from '@baton/errors';
+import { type LogEntry, logEntrySchema, logStream, logSubject, parseMessage, shardOf } from '@baton/protocol';
+import { injectContext } from '@baton/telemetry';
+import {
+  JetStreamApiCodes,
+  JetStreamApiError,
+  type JetStreamClient,
+  type JetStreamManager,
+  type StoredMsg,
+} from '@nats-io/jetstream';
+import { headers, type MsgHdrs } from '@nats-io/transport-node';
+import type { TokenLogSettings } from './settings.ts';
+import { StaleReadError, whileUnavailable } from './unavailable.ts';
+
+/** Names one append however often it is sent, so that its sender knows it again after a lost acknowledgement. */
+const appendIdHeader = 'Baton-Append-Id';
+/** Where the generation's first entry is, so that reading a log never searches the stream. */
+const firstSequenceHeader = 'Baton-First-Sequence';
+/** Room that headers take out of the server's limit on a message. */
+const headerBytes = 4096;
+
+export interface StoredEntry {
+  readonly entry: LogEntry;
+  /** Position in the stream; grows within a generation, with gaps where other generations' entries lie. */
+  readonly sequence: number;
+  /** Position of the generation's entry 0. */
+  readonly first: number;
+  readonly appendId: string;
+}
+
+/** The last entry of a log; null where the log is empty. */
+export type Top = Pick<StoredEntry, 'sequence' | 'first'> | null;
+
+export type AppendResult =
+  | { readonly stored: StoredEntry }
+  /** Others appended first: what they appended, in order; at least one entry. */
+  | { readonly conflict: StoredEntry[] };
+
+/** Reads and appends entries of single generations. Everything here waits out short outages; see `whileUnavailable`. */
+export class LogStore {
+  readonly #client: JetStreamClient;
+  readonly #manager: JetStreamManager;
+  readonly #settings: TokenLogSettings;
+  /** Largest encoded entry the server takes. */
+  readonly maxEntryBytes: number;
+
+  constructor(
+    client: JetStreamClient,
+    manager: JetStreamManager,
+    settings: TokenLogSettings,
+    maxPayload: number,
+  ) {
+    this.#client = client;
+    this.#manager = manager;
+    this.#settings = settings;
+    this.maxEntryBytes = maxPayload - headerBytes;
+  }
+
+  /**
+   * Appends `entry` on top of `top` and nowhere else. However often it has to be sent, it is stored at most once.
+   * Throws `RequestError` where it is larger than the server takes, `DependencyError` where NATS stays away: whether
+   * the entry was stored is then unknown.
+   */
+  async append(id: string, entry: LogEntry, top: Top): Promise<AppendResult> {
+    const subject = this.#subject(id);
+    const data = new TextEncoder().encode(JSON.stringify(entry));
+    if (data.length > this.maxEntryBytes) {
+      throw new RequestError(
+        'request_too_large',
+        `the ${entry.kind} entry of ${id} takes ${data.length} bytes; NATS is set to take ${this.maxEntryBytes} (max_payload)`,
+      );
+    }
+    const appendId = randomUUID();
+    const expect = { lastSubjectSequence: top?.sequence ?? 0 };
+    const attempt = async (): Promise<AppendResult> => {
+      try {
+        const options = {
+          headers: entryHeaders(appendId, top),
+          expect,
+          timeout: this.#settings.requestTimeoutMs,
+        };
+        const { seq } = await this.#client.publish(subject, data, options);
+        return { stored: { entry, sequence: seq, first: top?.first ?? seq, appendId } };
+      } catch (error) {
+        if (!isWrongLastSequence(error)) throw error;
+        return await this.#explainConflict(id, appendId, top);
+      }
+    };
+    return whileUnavailable(`append to ${subject}`, attempt, this.#settings);
+  }
+
+  async #explainConflict(id: string, appendId: string, top: Top): Promise<AppendResult> {
+    const between: StoredEntry[] = [];
+    for await (const entry of this.entriesAfter(id, top)) between.push(entry);
+    const [directlyOnTop] = between;
+    if (directlyOnTop === undefined) throw new StaleReadError(`the log of ${id} cannot be read to its end`);
+    return directlyOnTop.appendId === appendId ? { stored: directlyOnTop } : { conflict: between };
+  }
+
+  /** The last entry; null where the log is empty. */
+  async last(id: string, signal?: AbortSignal): Promise<StoredEntry | null> {
+    return this.#get(id, { last_by_subj: this.#subject(id) }, signal);
+  }
+
+  /**
+   * Entries on top of `top`, in order, up to the one that is last when the iteration starts. Throws `NotFoundError`
+   * where the log's beginning has expired.
+   */
+  async *entriesAfter(id: string, top: Top, signal?: AbortSignal): AsyncGenerator<StoredEntry> {
+    const last = await this.last(id, signal);
+    if (last === null || last.sequence <= (top?.sequence ?? 0)) return;
+    let from = top === null ? last.first : top.sequence + 1;
+    while (from < last.sequence) {
+      const next = await this.#get(id, { seq: from, next_by_subj: this.#subject(id) }, signal);
+      if (next === null || (top === null && from === last.first && next.sequence !== from)) {
+        throw new NotFoundError('response_not_found', `the log of ${id} has expired`);
+      }
+      if (next.sequence >= last.sequence) break;
+      yield next;
+      from = next.sequence + 1;
+    }
+    yield last;
+  }
+
+  /** Reads an entry out of a message from the stream or from the live feed. Throws `MessageError`. */
+  parse(id: string, sequence: number, data: Uint8Array, header: MsgHdrs): StoredEntry {
+    return {
+      entry: parseMessage(logEntrySchema, data, `${this.#subject(id)} at ${sequence}`),
+      sequence,
+      first: Number(header.get(firstSequenceHeader)) || sequence,
+      appendId: header.get(appendIdHeader),
+    };
+  }
+
+  async #get(
+    id: string,
+    query: { last_by_subj: string } | { seq: number; next_by_subj: string },
+    signal?: AbortSignal,
+  ): Promise<StoredEntry | null> {
+    const stream = logStream(shardOf(id, this.#settings.shards));
+    const attempt = (): Promise<StoredMsg | null> => this.#manager.direct.getMessage(stream, query);
+    const { deadlineMs } = this.#settings;
+    const message = await whileUnavailable(`read the log of ${id}`, attempt, { deadlineMs, signal });
+    return message && this.parse(id, message.seq, message.data, message.header);
+  }
+
+  #subject(id: string): string {
+    return logSubject(shardOf(id, this.#settings.shards), id);
+  }
+}
+
+function entryHeaders(appendId: string, top: Top): MsgHdrs {
+  const header = headers();
+  header.set(appendIdHeader, appendId);
+  if (top !== null) header.set(firstSequenceHeader, String(top.first));
+  injectContext(header);
+  return header;
+}
+
+function isWrongLastSequence(error: unknown): boolean {
+  return (
+    error instanceof JetStreamApiError &&
+    (error.code === JetStreamApiCodes.StreamWrongLastSequence ||
+      error.code === JetStreamApiCodes.StreamWrongLastSequenceUnknown)
+  );
+}

@@ -1,0 +1,76 @@
+import type { LogEntry, LogState } from '@baton/protocol';
+import type { LiveFeed } from './live-feed.ts';
+import type { LogCursor } from './log-cursor.ts';
+import type { LogStore } from './log-store.ts';
+
+/**
+ * Follows one generation's log, made by `TokenLog.subscribe`. It serves one reader: iterate `entries` once.
+ */
+export class LogSubscription {
+  readonly #cursor: LogCursor;
+  readonly #feed: LiveFeed;
+  readonly #store: LogStore;
+  readonly #closed = new AbortController();
+
+  constructor(cursor: LogCursor, feed: LiveFeed, store: LogStore) {
+    this.#cursor = cursor;
+    this.#feed = feed;
+    this.#store = store;
+  }
+
+  /** The fold of every entry that `entries` has given so far. */
+  get state(): Readonly<LogState> {
+    return this.#cursor.state;
+  }
+
+  /**
+   * Every stored entry from the first, in order, without gap or repetition, as it comes; ends after the terminal one,
+   * and when the subscription is closed. A slow reader is served from the stream, so memory stays bounded. Throws the
+   * reason of `signal` once it is aborted, `NotFoundError` where the log has expired, `LogCorruptedError` or
+   * `MessageError` where it is damaged, `DependencyError` where NATS stays away.
+   */
+  async *entries({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<LogEntry, void> {
+    const stop = signal === undefined ? this.#closed.signal : AbortSignal.any([signal, this.#closed.signal]);
+    // Wakes the wait for a live entry.
+    stop.addEventListener('abort', () => this.#feed.stop());
+    try {
+      stop.throwIfAborted();
+      while (this.#cursor.state.terminal === null) {
+        yield* this.#cursor.readOn(stop);
+        if (this.#feed.active) {
+          yield* this.#live();
+        } else {
+          // Caught up after an overflow. Once more from the stream follows: what was stored before the feed was live.
+          await this.#feed.start(stop);
+        }
+        stop.throwIfAborted();
+      }
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!this.#closed.signal.aborted) throw error;
+    } finally {
+      this.close();
+    }
+  }
+
+  /** Live entries for as long as each one follows on the one before; whatever breaks that is read from the stream. */
+  async *#live(): AsyncGenerator<LogEntry> {
+    while (this.#cursor.state.terminal === null) {
+      const live = await this.#feed.next();
+      if (live === null) return;
+      const seen = this.#cursor.top?.sequence ?? 0;
+      if (live.sequence <= seen) continue;
+      if (live.previous !== seen || live.message.headers === undefined) return;
+      const { data, headers } = live.message;
+      yield this.#cursor.advance(
+        this.#store.parse(this.#cursor.state.generationId, live.sequence, data, headers),
+      );
+    }
+  }
+
+  /** Stops the live feed and ends the iteration. */
+  close(): void {
+    this.#closed.abort();
+    this.#feed.stop();
+  }
+}

@@ -1,0 +1,179 @@
+import { ConfigurationError, type ErrorCode, NotFoundError } from '@baton/errors';
+import {
+  type GenerationJob,
+  isTerminal,
+  type LogEntry,
+  type LogState,
+  liveSubject,
+  shardOf,
+} from '@baton/protocol';
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { LiveFeed } from './live-feed.ts';
+import { LogCursor } from './log-cursor.ts';
+import { LogStore } from './log-store.ts';
+import { LogSubscription } from './log-subscription.ts';
+import { LogWriter } from './log-writer.ts';
+import { connectNats } from './nats-connection.ts';
+import { defaultLogSettings, type TokenLogSettings } from './settings.ts';
+import { ensureStreams } from './streams.ts';
+import { whileUnavailable } from './unavailable.ts';
+
+const defaultMaxPayload = 1024 * 1024;
+
+/**
+ * The token log: one append-only, fenced log for each generation on NATS JetStream, and the live feed of what is
+ * stored. Every append names the entry it goes on top of (expected-last-subject-sequence), so a worker that lost its
+ * generation cannot add to it, and no clock is involved. Methods wait out short outages of NATS and throw
+ * `DependencyError` for longer ones.
+ */
+export class TokenLog {
+  readonly connection: NatsConnection;
+  readonly #ownsConnection: boolean;
+  readonly #settings: TokenLogSettings;
+  readonly #store: LogStore;
+
+  private constructor(
+    connection: NatsConnection,
+    ownsConnection: boolean,
+    store: LogStore,
+    settings: TokenLogSettings,
+  ) {
+    this.connection = connection;
+    this.#ownsConnection = ownsConnection;
+    this.#store = store;
+    this.#settings = settings;
+  }
+
+  /**
+   * Opens the log over `nats`, a URL or a connection that stays the caller's, and makes its streams where they are
+   * missing. Throws `ConfigurationError` where NATS runs without JetStream or its streams cannot be as `settings` say.
+   */
+  static async open(
+    nats: NatsConnection | string,
+    overrides: Partial<TokenLogSettings> = {},
+  ): Promise<TokenLog> {
+    const settings = { ...defaultLogSettings, ...overrides };
+    const owned = typeof nats === 'string';
+    const connection = owned ? await connectNats(nats, 'baton-log') : nats;
+    try {
+      const options = { timeout: settings.requestTimeoutMs };
+      const manager = await jetstreamManager(connection, { ...options, checkAPI: false });
+      // A server without JetStream is fine where others of its cluster have it.
+      if (connection.info?.jetstream !== true && !(await answers(manager.getAccountInfo()))) {
+        throw new ConfigurationError(
+          `NATS at ${connection.getServer()} runs without JetStream; start nats-server with -js`,
+        );
+      }
+      await whileUnavailable('open the token log', () => ensureStreams(manager, settings), settings);
+      const maxPayload = connection.info?.max_payload ?? defaultMaxPayload;
+      const store = new LogStore(jetstream(connection, options), manager, settings, maxPayload);
+      return new TokenLog(connection, owned, store, settings);
+    } catch (error) {
+      if (owned) await connection.close();
+      throw error;
+    }
+  }
+
+  /** Closes the connection, where this log opened it. Subscriptions and writers fail from then on. */
+  async close(): Promise<void> {
+    if (this.#ownsConnection) await this.connection.close();
+  }
+
+  /**
+   * Appends entry 0. That it is there already, put by the gateway or by a worker, is fine. Throws `RequestError`
+   * (`request_too_large`) where NATS does not take an entry of the job's size.
+   */
+  async appendQueued(job: GenerationJob): Promise<void> {
+    await this.#store.append(job.id, queuedEntry(job), null);
+  }
+
+  /**
+   * Makes `worker` the owner of the generation: appends `claimed` with the next epoch on top of whatever is there,
+   * after entry 0 where that is missing. From then on appends of earlier owners fail. Gives everything the log says so
+   * far, the claim included; `writer` is null where the generation has ended, which is then not claimed.
+   */
+  async claim(job: GenerationJob, worker: string): Promise<{ state: LogState; writer: LogWriter | null }> {
+    const cursor = await new LogCursor(this.#store, job.id).readToEnd();
+    const { state } = cursor;
+    while (state.terminal === null) {
+      const entry: LogEntry =
+        state.job === null ? queuedEntry(job) : { v: 1, kind: 'claimed', epoch: state.epoch + 1, worker };
+      const result = await this.#store.append(job.id, entry, cursor.top);
+      if ('conflict' in result) {
+        for (const stored of result.conflict) cursor.advance(stored);
+      } else {
+        cursor.advance(result.stored);
+        if (entry.kind === 'claimed') return { state, writer: new LogWriter(this.#store, state, cursor.top) };
+      }
+    }
+    return { state, writer: null };
+  }
+
+  /**
+   * Asks the generation's owner, present or future, to stop. `finished`: it has ended already. `unknown`: it has no
+   * log, or no longer.
+   */
+  async requestCancel(generationId: string): Promise<'requested' | 'finished' | 'unknown'> {
+    let last = await this.#store.last(generationId);
+    while (last !== null) {
+      if (isTerminal(last.entry)) return 'finished';
+      if (last.entry.kind === 'cancel_requested') return 'requested';
+      const result = await this.#store.append(generationId, { v: 1, kind: 'cancel_requested' }, last);
+      if ('stored' in result) return 'requested';
+      last = result.conflict.at(-1) ?? null;
+    }
+    return 'unknown';
+  }
+
+  /**
+   * Ends a generation that nobody will run any more with an `error` entry. `by` claims it first, so an owner that is
+   * still alive is fenced like after any takeover. Throws `FencedError` where a worker claims in between: the
+   * generation is then in good hands.
+   */
+  async appendError(
+    generationId: string,
+    error: { readonly code: ErrorCode; readonly message: string },
+    by: string,
+  ): Promise<'appended' | 'finished' | 'unknown'> {
+    const { job } = (await this.read(generationId)) ?? {};
+    if (!job) return 'unknown';
+    const { writer } = await this.claim(job, by);
+    if (writer === null) return 'finished';
+    await writer.append({ kind: 'error', code: error.code, message: error.message });
+    return 'appended';
+  }
+
+  /** What the stored entries say now; null where the generation has no log, or no longer. */
+  async read(generationId: string): Promise<LogState | null> {
+    try {
+      const { state } = await new LogCursor(this.#store, generationId).readToEnd();
+      return state.job === null ? null : state;
+    } catch (error) {
+      if (error instanceof NotFoundError) return null;
+      throw error;
+    }
+  }
+
+  /**
+   * Follows a generation, also one that has no entry yet. When this resolves its live feed is active, so that a gateway
+   * that subscribes before it adds the job misses nothing and waits for nothing.
+   */
+  async subscribe(generationId: string): Promise<LogSubscription> {
+    const subject = liveSubject(shardOf(generationId, this.#settings.shards), generationId);
+    const feed = new LiveFeed(this.connection, subject, this.#settings);
+    await feed.start();
+    return new LogSubscription(new LogCursor(this.#store, generationId), feed, this.#store);
+  }
+}
+
+function answers(request: Promise<unknown>): Promise<boolean> {
+  return request.then(
+    () => true,
+    () => false,
+  );
+}
+
+function queuedEntry(job: GenerationJob): LogEntry {
+  return { v: 1, kind: 'queued', epoch: 0, sequence_number: 0, job };
+}
