@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DependencyError } from '@baton/errors';
@@ -8,8 +8,9 @@ import getPort from 'get-port';
 import { containerOf, dockerCommand } from './docker.ts';
 import { type FindOptions, findServer, type ServerName, type ServerSource } from './find-server.ts';
 import { leash } from './leash.ts';
+import { logTail, openLog } from './log-file.ts';
 import { forgetServer, rememberServer, stopStaleServer } from './pid-file.ts';
-import { lastLines, runCommand } from './run-command.ts';
+import { runCommand } from './run-command.ts';
 
 export interface StartOptions extends FindOptions {
   /** The server's own folder: its data, log (`<name>.log`) and process id. Created when missing. */
@@ -64,10 +65,9 @@ export async function startServer(kind: ServerKind, options: StartOptions): Prom
 
   const port = options.port ?? (await getPort({ host }));
   const logFile = join(dataDir, `${kind.name}.log`);
-  const logStart = existsSync(logFile) ? statSync(logFile).size : 0;
-  const log = openSync(logFile, 'a');
-  const child = launch(kind, source, dataDir, port, log);
-  closeSync(log);
+  const log = openLog(logFile);
+  const child = launch(kind, source, dataDir, port, log.fd);
+  closeSync(log.fd);
   const exited = endOf(child);
   const { pid } = child;
   if (pid === undefined) throw new DependencyError(kind.name, `${kind.name} did not start: ${await exited}`);
@@ -95,10 +95,9 @@ export async function startServer(kind: ServerKind, options: StartOptions): Prom
   const failure = await waitUntilReady(kind, port, container === undefined ? pid : undefined, exited);
   if (failure !== undefined) {
     await stop();
-    const tail = lastLines(readFileSync(logFile).subarray(logStart).toString(), 5);
     throw new DependencyError(
       kind.name,
-      `${kind.name} did not start on port ${port} (${failure}). Its log, ${logFile}, ends with:\n${tail}`,
+      `${kind.name} did not start on port ${port} (${failure}). Its log, ${logFile}, ends with:\n${logTail(logFile, log.start, 5)}`,
     );
   }
   return { url: `${kind.protocol}://${host}:${port}`, port, pid, logFile, exited, stop, kill };

@@ -1,5 +1,6 @@
 import type { ServerName } from './find-server.ts';
-import { findProgram, lastLines, runCommand } from './run-command.ts';
+import { lastLines } from './log-file.ts';
+import { findProgram, runCommand } from './run-command.ts';
 
 interface PackageManager {
   readonly program: string;

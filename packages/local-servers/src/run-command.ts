@@ -53,12 +53,3 @@ export function runCommand(program: string, args: readonly string[]): Promise<Co
     child.once('close', (code) => resolve({ ok: code === 0, output }));
   });
 }
-
-/** The last `count` lines of `text` that are not empty. */
-export function lastLines(text: string, count: number): string {
-  return text
-    .split('\n')
-    .filter((line) => line.trim() !== '')
-    .slice(-count)
-    .join('\n');
-}
