@@ -1,0 +1,38 @@
+import type { HymbaConfig } from '../config.ts';
+import { float, type GraphBuilder, int, type Value } from '../onnx/index.ts';
+import type { WeightLayout } from '../weights/layout.ts';
+import type { GraphMode } from './contract.ts';
+
+/** What every part of a graph is built from. */
+export interface GraphContext {
+  readonly graph: GraphBuilder;
+  readonly mode: GraphMode;
+  readonly config: HymbaConfig;
+  readonly layout: WeightLayout;
+}
+
+/** Symbolic sizes of the graphs' inputs and outputs. */
+export function sizes(mode: GraphMode) {
+  return mode === 'prefill' ? ({ batch: 1, tokens: 'T' } as const) : ({ batch: 'B', tokens: 1 } as const);
+}
+
+export function weight({ graph, layout }: GraphContext, name: string): Value {
+  return graph.external(layout.get(name));
+}
+
+/** x [.., in] → [.., out], with the weight [out, in] as checkpoints have it: the one place that knows a linear's form. */
+export function linear(context: GraphContext, x: Value, name: string): Value {
+  return context.graph.op('com.microsoft.FusedMatMul', [x, weight(context, name)], { transB: int(1) });
+}
+
+export function rmsNorm(context: GraphContext, x: Value, name: string): Value {
+  return context.graph.op('SimplifiedLayerNormalization', [x, weight(context, name)], {
+    axis: int(-1),
+    epsilon: float(context.config.normEpsilon),
+  });
+}
+
+/** x · sigmoid(x) */
+export function silu({ graph }: GraphContext, x: Value): Value {
+  return graph.op('com.microsoft.QuickGelu', [x], { alpha: float(1) });
+}
