@@ -1,3 +1,4 @@
+export { type GoldenName, goldenCheckpoint, goldenNames, tinyStoriesCheckpoint } from './fixtures.ts';
 export {
   type HubFault,
   type HubRequest,

@@ -1,0 +1,15 @@
+import { fileURLToPath } from 'node:url';
+
+/** Small random checkpoints in the released layout, each with the `expected.safetensors` of the released code. */
+export const goldenNames = ['no-sharing', 'shared-pairs', 'shared-triple'] as const;
+export type GoldenName = (typeof goldenNames)[number];
+
+/** Folder of a golden checkpoint. Tests must not write to it. */
+export function goldenCheckpoint(name: GoldenName): string {
+  return fileURLToPath(new URL(`../fixtures/golden/${name}`, import.meta.url));
+}
+
+/** Folder of the small trained checkpoint that Baton ships. Tests must not write to it. */
+export function tinyStoriesCheckpoint(): string {
+  return fileURLToPath(new URL('../../hymba/models/hymba-tiny-stories', import.meta.url));
+}
