@@ -1,0 +1,70 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { CheckpointError, ServerError } from '@baton/errors';
+import { convert } from '@baton/hymba';
+import { loadTokenizer } from '@baton/hymba/tokenizer';
+import { exampleJob } from '@baton/protocol/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeEngineConformance } from './engine-conformance.ts';
+import { createEngine, ThreadedEngine } from './threaded-engine.ts';
+
+const checkpoint = fileURLToPath(new URL('../../hymba/models/hymba-tiny-stories', import.meta.url));
+let folder: string;
+let modelDir: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'engine-'));
+  modelDir = join(folder, 'model');
+  await convert(checkpoint, modelDir);
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+describeEngineConformance('ThreadedEngine', async () => {
+  const vocabulary = await loadTokenizer(modelDir);
+  const prompt = vocabulary.encode('Once upon a time, there was a little boat');
+  return { engine: await createEngine({ modelDir, threads: 1 }), vocabulary, prompt };
+});
+
+describe('ThreadedEngine', () => {
+  const request = {
+    id: 'resp_0',
+    prompt: [1, 5, 6],
+    replay: [],
+    replayTextLength: 0,
+    promptLogprobsFrom: 0,
+    sampling: exampleJob({ sampling: { ignore_eos: true, max_tokens: 2000 } }).sampling,
+  };
+  const never = new AbortController().signal;
+
+  it('fails what runs and what comes with ServerError when its thread dies', async () => {
+    const thread = new Worker(new URL('./thread/model-thread.ts', import.meta.url), {
+      workerData: { modelDir, threads: 1 },
+    });
+    const engine = await ThreadedEngine.over(thread);
+    const running = engine.generate(request, never);
+    await running.next();
+    const waiting = expect(Array.fromAsync(engine.generate(request, never))).rejects.toThrow(ServerError);
+    const failed = expect(Array.fromAsync(running)).rejects.toThrow(ServerError);
+    await thread.terminate();
+    await failed;
+    await waiting;
+    await expect(Array.fromAsync(engine.generate(request, never))).rejects.toThrow(ServerError);
+    await engine.close();
+  });
+
+  it('refuses, by its class, a model that cannot be opened', async () => {
+    const missing = createEngine({ modelDir: join(folder, 'nothing'), threads: 1 });
+    const error = await missing.catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect(error).toMatchObject({ file: expect.stringContaining('nothing') });
+  });
+
+  it('refuses a thread that dies before it is ready', async () => {
+    const thread = new Worker('process.exit(3)', { eval: true });
+    await expect(ThreadedEngine.over(thread)).rejects.toThrow(ServerError);
+    const throwing = new Worker('throw new Error("broken")', { eval: true });
+    await expect(ThreadedEngine.over(throwing)).rejects.toThrow('broken');
+  });
+});
