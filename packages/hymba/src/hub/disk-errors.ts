@@ -6,9 +6,7 @@ export function explainDiskError(error: unknown, path: string): unknown {
   switch (error.code) {
     case 'ENOSPC':
     case 'EDQUOT':
-      return new ConfigurationError(
-        `no space left for ${path}: free some, then pull again to go on from here`,
-      );
+      return new ConfigurationError(`no space left for ${path}: free some, then run the same command again`);
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':

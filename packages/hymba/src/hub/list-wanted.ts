@@ -7,8 +7,7 @@ import { type HubFile, hubFile } from './hub-file.ts';
 /** What Baton reads of a checkpoint, and the papers that belong to it. Only files at the top of the repository. */
 const wanted = [
   /^(config|generation_config)\.json$/,
-  /^(tokenizer|tokenizer_config|special_tokens_map|added_tokens|chat_template)\.json$/,
-  /^tokenizer\.model$/,
+  /^(tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json$/,
   /^chat_template\.jinja$/,
   /^[\w.-]+\.safetensors(\.index\.json)?$/,
   /^(README|LICEN[CS]E|NOTICE)(\.\w+)?$/i,

@@ -1,7 +1,8 @@
-import { mkdir, readFile, stat, statfs } from 'node:fs/promises';
+import { mkdir, stat, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { CheckpointError, ConfigurationError } from '@baton/errors';
+import { ConfigurationError } from '@baton/errors';
 import { type LockOptions, lock } from 'proper-lockfile';
+import { readConfig } from '../config.ts';
 import { explainDiskError } from './disk-errors.ts';
 import { downloadFile, partialPath, removePartials } from './download-file.ts';
 import type { HubRepository } from './hub-errors.ts';
@@ -71,7 +72,8 @@ export async function pullModel(
       }
       report('done', file.size);
       bytes += file.size;
-      if (file.path === configFile) await checkArchitecture(folder, repoId);
+      // Refuses what Baton does not compute before the weights are downloaded.
+      if (file.path === 'config.json') await readConfig(folder);
     }
     await removePartials(folder, files);
     return { folder, revision: commit, bytes };
@@ -80,8 +82,6 @@ export async function pullModel(
     await release().catch(() => {});
   }
 }
-
-const configFile = 'config.json';
 
 function checkedRepository(repoId: string, options: PullOptions): HubRepository {
   const endpoint = (options.endpoint || 'https://huggingface.co').replace(/\/+$/, '');
@@ -100,18 +100,6 @@ function checkedRepository(repoId: string, options: PullOptions): HubRepository 
     throw new ConfigurationError('HF_TOKEN must be a token of the hub, which starts with hf_');
   }
   return { endpoint, repoId, token, revision: options.revision || 'main' };
-}
-
-/** Refuses another architecture before its weights are downloaded. */
-async function checkArchitecture(folder: string, repoId: string): Promise<void> {
-  const config: unknown = JSON.parse(await readFile(join(folder, configFile), 'utf8'));
-  const modelType = config instanceof Object && 'model_type' in config ? config.model_type : undefined;
-  if (modelType === 'hymba') return;
-  throw new CheckpointError(
-    'unsupported_checkpoint',
-    `${repoId} is not a Hymba model (model_type ${modelType})`,
-    { file: configFile, field: 'model_type' },
-  );
 }
 
 async function missingOf(files: readonly HubFile[], folder: string): Promise<HubFile[]> {
