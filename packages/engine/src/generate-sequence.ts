@@ -6,7 +6,7 @@ import { Sequence, type Vocabulary } from './sequence.ts';
 export interface GenerateOptions<State> {
   readonly runner: Runner<State>;
   readonly vocabulary: Vocabulary;
-  /** Most tokens that one prefill step feeds, and so the longest that an abort waits. */
+  /** Most tokens that one prefill step feeds, and so the longest that an abort waits; 64 already prefill at full speed. */
   readonly chunkSize?: number;
 }
 
@@ -16,11 +16,10 @@ export interface GenerateOptions<State> {
  */
 export async function* generateSequence<State>(
   request: EngineRequest,
-  { runner, vocabulary, chunkSize = 256 }: GenerateOptions<State>,
+  { runner, vocabulary, chunkSize = 64 }: GenerateOptions<State>,
   signal: AbortSignal,
 ): AsyncGenerator<EngineOutput, void, undefined> {
   const sequence = new Sequence(request, { model: runner.model, vocabulary, chunkSize });
-  const { endOfReplay } = sequence;
   const state = runner.newState();
   while (sequence.needsStep) {
     // A turn of the event loop, so that an abort that was sent is seen.
@@ -31,5 +30,5 @@ export async function* generateSequence<State>(
     if (signal.aborted) return;
     yield* sequence.postprocess(step, logits);
   }
-  if (endOfReplay) yield endOfReplay;
+  if (sequence.endOfReplay) yield sequence.endOfReplay;
 }

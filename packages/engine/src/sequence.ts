@@ -27,6 +27,8 @@ export interface SequenceContext {
  * which only what is not logged yet comes out.
  */
 export class Sequence {
+  /** All that is left to say after the prompt's scores, where the replay was complete or nothing is to be sampled. */
+  readonly endOfReplay: EngineOutput | null;
   readonly #request: EngineRequest;
   readonly #context: SequenceContext;
   readonly #sampler: Sampler;
@@ -61,16 +63,16 @@ export class Sequence {
     this.#stops = new StopStrings(sampling.stop);
     if (this.#isFull()) this.#finish = 'length';
     for (const token of replay) {
-      if (this.#finish)
-        throw new ServerError(`the replay of ${request.id} goes on after the generation's end`);
+      if (this.#finish) throw new ServerError(`the replay of ${request.id} goes on after its end`);
       this.#unsaid += this.#append(token);
     }
     this.#unsaid = this.#unsaid.slice(request.replayTextLength);
-  }
-
-  /** The only output of tokens where the replay was complete (or nothing is to be sampled); null while sampling goes on. */
-  get endOfReplay(): EngineOutput | null {
-    return this.#finish && { kind: 'tokens', tokens: [], text: this.#unsaid, finish: this.#finish };
+    this.endOfReplay = this.#finish && {
+      kind: 'tokens',
+      tokens: [],
+      text: this.#unsaid,
+      finish: this.#finish,
+    };
   }
 
   get needsStep(): boolean {

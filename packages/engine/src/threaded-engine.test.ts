@@ -1,23 +1,22 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { CheckpointError, ServerError } from '@baton/errors';
 import { convert } from '@baton/hymba';
 import { loadTokenizer } from '@baton/hymba/tokenizer';
 import { exampleJob } from '@baton/protocol/testing';
+import { tinyStoriesCheckpoint } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeEngineConformance } from './engine-conformance.ts';
 import { createEngine, ThreadedEngine } from './threaded-engine.ts';
 
-const checkpoint = fileURLToPath(new URL('../../hymba/models/hymba-tiny-stories', import.meta.url));
 let folder: string;
 let modelDir: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'engine-'));
   modelDir = join(folder, 'model');
-  await convert(checkpoint, modelDir);
+  await convert(tinyStoriesCheckpoint(), modelDir);
 });
 afterAll(() => rm(folder, { recursive: true }));
 

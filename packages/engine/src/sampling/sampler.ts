@@ -82,8 +82,9 @@ export class Sampler {
         scores[id] = (scores[id] as number) - presence_penalty - count * frequency_penalty;
       }
     }
-    if (this.#position < min_tokens)
+    if (this.#position < min_tokens) {
       for (const id of this.#eosTokenIds) scores[id] = Number.NEGATIVE_INFINITY;
+    }
   }
 
   /** Inverse transform sampling over the tokens that min-p, top-k and top-p leave. */

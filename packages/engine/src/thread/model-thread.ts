@@ -18,6 +18,7 @@ try {
   ]);
   send({ type: 'ready', model: runner.model });
   await serve(port, { runner, vocabulary });
+  await runner.close();
 } catch (error) {
   send({ type: 'refused', failure: packError(error) });
   port.close();

@@ -1,19 +1,20 @@
 import { fileURLToPath } from 'node:url';
+import { tinyStoriesCheckpoint } from '@baton/testing';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Detokenizer } from './detokenizer.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer.ts';
 
 const checkpoints = {
-  'byte-level': new URL('../../models/hymba-tiny-stories', import.meta.url),
-  sentencepiece: new URL('fixtures/sentencepiece', import.meta.url),
+  'byte-level': tinyStoriesCheckpoint(),
+  sentencepiece: fileURLToPath(new URL('fixtures/sentencepiece', import.meta.url)),
 };
 
-describe.each(Object.entries(checkpoints))('over a %s vocabulary', (_, url) => {
+describe.each(Object.entries(checkpoints))('over a %s vocabulary', (_, dir) => {
   let tokenizer: Tokenizer;
   let anyTokens: fc.Arbitrary<number[]>;
   beforeAll(async () => {
-    tokenizer = await loadTokenizer(fileURLToPath(url));
+    tokenizer = await loadTokenizer(dir);
     const { size } = tokenizer;
     const texts = fc
       .array(
@@ -88,7 +89,7 @@ describe.each(Object.entries(checkpoints))('over a %s vocabulary', (_, url) => {
 });
 
 it('keeps the space of a word that continues a text, and drops it at the start of one', async () => {
-  const tokenizer = await loadTokenizer(fileURLToPath(checkpoints.sentencepiece));
+  const tokenizer = await loadTokenizer(checkpoints.sentencepiece);
   const [the, cat] = tokenizer.encode('the cat', { addSpecialTokens: false }) as [number, number];
   const text = (options: { startOfText: boolean }) => {
     const detokenizer = new Detokenizer(tokenizer, options);

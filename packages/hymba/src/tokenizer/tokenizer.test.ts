@@ -3,18 +3,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CheckpointError } from '@baton/errors';
+import { goldenCheckpoint, tinyStoriesCheckpoint } from '@baton/testing';
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadTokenizer } from './tokenizer.ts';
 
-const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 const checkpoints = {
-  'hymba-tiny-stories': path('../../models/hymba-tiny-stories'),
-  'shared-pairs': path('../../../testing/fixtures/golden/shared-pairs'),
-  'shared-triple': path('../../../testing/fixtures/golden/shared-triple'),
-  'no-sharing': path('../../../testing/fixtures/golden/no-sharing'),
-  sentencepiece: path('fixtures/sentencepiece'),
+  'hymba-tiny-stories': tinyStoriesCheckpoint(),
+  'shared-pairs': goldenCheckpoint('shared-pairs'),
+  'shared-triple': goldenCheckpoint('shared-triple'),
+  'no-sharing': goldenCheckpoint('no-sharing'),
+  sentencepiece: fileURLToPath(new URL('fixtures/sentencepiece', import.meta.url)),
 };
 const json = async (file: string) => JSON.parse(await readFile(file, 'utf8'));
 
