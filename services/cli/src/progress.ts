@@ -22,6 +22,8 @@ function bar(stream: NodeJS.WriteStream): Progress {
     barsize: 30,
     // Its handler would keep Ctrl-C from ending the process.
     gracefulExit: false,
+    // Lines are cut to the terminal's width; switching its wrapping off would outlive a Ctrl-C.
+    linewrap: true,
   });
   let started = false;
   return {
