@@ -1,13 +1,21 @@
 #!/usr/bin/env node
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { convertCommand } from './commands/convert.ts';
 import { pullCommand } from './commands/pull.ts';
 import { reportError } from './report-error.ts';
+import { startCommand } from './start/command.ts';
+import { root } from './start/settings.ts';
+
+const settingsFile = join(root, '.env');
+if (existsSync(settingsFile)) process.loadEnvFile(settingsFile);
 
 const program = new Command('baton')
   .description(
     'Distributed serving for NVIDIA Hymba: a running session moves between machines and outlives them.',
   )
+  .addCommand(startCommand())
   .addCommand(pullCommand())
   .addCommand(convertCommand());
 

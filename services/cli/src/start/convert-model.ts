@@ -1,0 +1,25 @@
+import { ensureConverted } from '@baton/hymba';
+import { formatBytes } from '../format-bytes.ts';
+import { showProgress } from '../progress.ts';
+
+/** Gives the folder of the converted model, converting the checkpoint in `modelDir` into `cacheDir` when that is new. */
+export async function convertModel(
+  modelDir: string,
+  cacheDir: string,
+  say: (line: string) => void,
+): Promise<string> {
+  const progress = showProgress(process.stdout);
+  let started = false;
+  try {
+    const { folder } = await ensureConverted(modelDir, cacheDir, {
+      onProgress({ bytesDone, bytesTotal }) {
+        if (!started) say(`Converting ${modelDir} (only once) …`);
+        started = true;
+        progress.update(bytesDone, bytesTotal, `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`);
+      },
+    });
+    return folder;
+  } finally {
+    progress.stop();
+  }
+}
