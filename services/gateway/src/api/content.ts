@@ -1,0 +1,41 @@
+import { z } from 'zod';
+import { refuse } from './parse-request.ts';
+
+/** Refuses, as unsupported, a `type` that is none of `types`, before the rest of the object is looked at. */
+export function typed<S extends z.ZodType<unknown, { type: string; [field: string]: unknown }>>(
+  types: readonly string[],
+  schema: S,
+) {
+  return z
+    .looseObject({
+      type: z.string().check((ctx) => {
+        if (!types.includes(ctx.value)) {
+          refuse(ctx, 'unsupported_value', `${ctx.value} is not supported; supported: ${types.join(', ')}`);
+        }
+      }),
+    })
+    .pipe(schema);
+}
+
+const textPart = z.strictObject({
+  type: z.string(),
+  text: z.string(),
+  annotations: z.array(z.unknown()).nullish(),
+  logprobs: z.array(z.unknown()).nullish(),
+});
+
+/** Text, or a list of text parts, which are one text. */
+export function textContent(...partTypes: string[]) {
+  return z.union([
+    z.string(),
+    z
+      .array(typed(partTypes, textPart))
+      .min(1)
+      .transform((parts) => parts.map((part) => part.text).join('')),
+  ]);
+}
+
+/** Newer models' name for `system`; chat templates know only the older one. */
+export function templateRole(role: string): string {
+  return role === 'developer' ? 'system' : role;
+}

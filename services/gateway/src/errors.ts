@@ -1,0 +1,77 @@
+import {
+  BatonError,
+  type ErrorCode,
+  NotFoundError,
+  outcomeOf,
+  RequestError,
+  ServerError,
+} from '@baton/errors';
+import type { LogEntryOf } from '@baton/protocol';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+
+/** The generation ended in an error entry, which says why. */
+export class GenerationError extends BatonError {
+  readonly code: ErrorCode;
+  readonly retryable = true;
+
+  constructor(entry: LogEntryOf<'error'>) {
+    super(entry.message);
+    this.code = entry.code;
+  }
+}
+
+export interface ErrorBody {
+  readonly error: {
+    readonly message: string;
+    readonly type: string;
+    readonly param: string | null;
+    readonly code: string;
+  };
+}
+
+/** The body of the OpenAI API's errors. */
+export function errorBody(error: BatonError): ErrorBody {
+  const param = error instanceof RequestError || error instanceof NotFoundError ? error.param : null;
+  return { error: { message: error.message, type: outcomeOf(error.code).type, param, code: error.code } };
+}
+
+/** Anything thrown, as one of our errors. What nobody meant to throw tells the client nothing. */
+export function asBatonError(error: unknown): BatonError {
+  if (error instanceof BatonError) return error;
+  if (error instanceof Error && 'code' in error) {
+    switch ((error as FastifyError).code) {
+      case 'FST_ERR_CTP_INVALID_JSON_BODY':
+      case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+        return new RequestError('invalid_json', `the body is not JSON: ${error.message}`);
+      case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+        return new RequestError('unsupported_media_type', 'the body must be sent as application/json');
+      case 'FST_ERR_CTP_BODY_TOO_LARGE':
+        return new RequestError('request_too_large', 'the body is larger than this server takes');
+      case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      case 'FST_ERR_BAD_URL':
+        return new RequestError('invalid_request', error.message);
+    }
+  }
+  return new ServerError('internal error; the server has logged it under the request id', { cause: error });
+}
+
+/** Every answer that is no success goes through here, and so has the same shape. */
+export function installErrorHandling(app: FastifyInstance): void {
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = asBatonError(thrown);
+    const { status } = outcomeOf(error.code);
+    if (status >= 500) request.log.error({ err: error.cause ?? error }, error.message);
+    if ('retryAfterMs' in error && typeof error.retryAfterMs === 'number') {
+      reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
+      reply.header('retry-after-ms', error.retryAfterMs);
+    }
+    return reply.status(status).send(errorBody(error));
+  });
+  app.setNotFoundHandler((request: FastifyRequest, reply: FastifyReply) => {
+    const path = request.url.split('?')[0] ?? '';
+    const methods = (['GET', 'POST'] as const).filter((method) => app.findRoute({ method, url: path }));
+    if (methods.length > 0) reply.header('allow', methods.join(', '));
+    const hint = methods.length > 0 ? `; ${methods.join(' and ')} does` : '';
+    throw new NotFoundError('route_not_found', `${request.method} ${path} does not exist here${hint}`);
+  });
+}

@@ -1,0 +1,33 @@
+import type { TokenLog } from '@baton/log';
+import type { GenerationQueue } from '@baton/queue';
+import type { FastifyBaseLogger } from 'fastify';
+import type { ServedModel } from './served-model.ts';
+
+export interface GatewaySettings {
+  /** Generations that may wait in the queue before new ones are refused. */
+  readonly queueLimit: number;
+  /** Largest request body and WebSocket message, in bytes. */
+  readonly bodyLimit: number;
+  /** A followed generation whose log stands still for this long is looked up in the queue. */
+  readonly stalledAfterMs: number;
+  /** How often an idle connection hears from the gateway. */
+  readonly keepAliveMs: number;
+}
+
+export const defaultGatewaySettings: GatewaySettings = {
+  queueLimit: 1000,
+  bodyLimit: 4 * 1024 * 1024,
+  stalledAfterMs: 3000,
+  keepAliveMs: 15_000,
+};
+
+/** Everything that a request needs of the gateway it came to. */
+export interface Gateway {
+  readonly model: ServedModel;
+  readonly log: TokenLog;
+  readonly queue: GenerationQueue;
+  readonly settings: GatewaySettings;
+  readonly logger: FastifyBaseLogger;
+  /** Aborted when the gateway stops waiting for its connections. */
+  readonly stopping: AbortSignal;
+}

@@ -1,0 +1,72 @@
+import type { GenerationJob, LogEntry, LogState } from '@baton/protocol';
+import { GenerationError } from '../errors.ts';
+import type { Gateway } from '../gateway.ts';
+import type { Generation } from './submit.ts';
+
+/**
+ * Every entry of a generation's log, in order, up to the terminal one. While it waits it sees to it that the end will
+ * come: a job that the queue has lost is put back. Throws the reason of `signal`, and what the log throws.
+ */
+export async function* follow(
+  gateway: Gateway,
+  { job, feed }: Generation,
+  signal: AbortSignal,
+): AsyncGenerator<LogEntry, void> {
+  let progressed = true;
+  const watch = setInterval(() => {
+    if (!progressed) void putBackIfLost(gateway, job);
+    progressed = false;
+  }, gateway.settings.stalledAfterMs);
+  try {
+    for await (const entry of feed.entries({ signal })) {
+      progressed = true;
+      yield entry;
+    }
+  } finally {
+    clearInterval(watch);
+  }
+}
+
+/** Follows a generation to its end and gives what its log says. Throws `GenerationError` where it failed. */
+export async function finish(
+  gateway: Gateway,
+  generation: Generation,
+  signal: AbortSignal,
+): Promise<Readonly<LogState>> {
+  for await (const entry of follow(gateway, generation, signal)) {
+    if (entry.kind === 'error') throw new GenerationError(entry);
+  }
+  return generation.feed.state;
+}
+
+/** Stops following. Generations that nobody can read any more are cancelled, unless they have ended. */
+export async function leave(
+  { log, logger }: Gateway,
+  generations: readonly Generation[],
+  { cancel }: { readonly cancel: boolean },
+): Promise<void> {
+  for (const { feed } of generations) feed.close();
+  const abandoned = cancel ? generations.filter(({ feed }) => feed.state.terminal === null) : [];
+  await Promise.all(
+    abandoned.map(({ job }) =>
+      log.requestCancel(job.id).catch((error: unknown) => {
+        logger.warn({ err: error, generation: job.id }, 'cannot cancel a generation that nobody follows');
+      }),
+    ),
+  );
+}
+
+/**
+ * Adds the job again where the queue does not know it and the log has not ended: a Redis restart may lose its last
+ * second. The queue is asked first, since a job leaves it only after its log has ended.
+ */
+async function putBackIfLost({ queue, log, logger }: Gateway, job: GenerationJob): Promise<void> {
+  try {
+    if (await queue.has(job.id)) return;
+    if ((await log.read(job.id))?.terminal) return;
+    await queue.add(job);
+    logger.warn({ generation: job.id }, 'put back a generation that the queue had lost');
+  } catch (error) {
+    logger.warn({ err: error, generation: job.id }, 'cannot look after a stalled generation yet');
+  }
+}

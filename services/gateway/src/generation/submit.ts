@@ -1,0 +1,64 @@
+import { DependencyError, OverloadedError } from '@baton/errors';
+import type { LogSubscription } from '@baton/log';
+import type { GenerationJob } from '@baton/protocol';
+import { withSpan } from '@baton/telemetry';
+import type { Gateway } from '../gateway.ts';
+
+/** A generation and the feed of its log. */
+export interface Generation {
+  readonly job: GenerationJob;
+  readonly feed: LogSubscription;
+}
+
+/** Long enough for a worker to finish something, short enough to be tried. */
+const retryAfterMs = 1000;
+
+/** Listens for a generation, which may not be there yet: whatever happens to it from here on is not missed. */
+export async function subscribe({ log }: Gateway, job: GenerationJob): Promise<Generation> {
+  return { job, feed: await log.subscribe(job.id) };
+}
+
+/**
+ * Hands one request's generations, which are subscribed to, over to the workers: adding their jobs is the commit point.
+ * Throws `OverloadedError` where too many wait already, `DependencyError` where Redis or NATS does not answer,
+ * `RequestError` for what the log cannot hold; the generations are then closed.
+ */
+export async function enqueue(gateway: Gateway, generations: readonly Generation[]): Promise<void> {
+  await withSpan('enqueue', {}, async () => {
+    try {
+      await admit(gateway, generations.length);
+      await Promise.all(generations.map(({ job }) => gateway.queue.add(job)));
+      await Promise.all(generations.map(({ job }) => appendQueued(gateway, job)));
+    } catch (error) {
+      for (const { feed } of generations) feed.close();
+      await Promise.allSettled(generations.map(({ job }) => withdraw(gateway, job)));
+      throw error;
+    }
+  });
+}
+
+async function admit({ queue, settings }: Gateway, more: number): Promise<void> {
+  const { waiting } = await queue.counts();
+  if (waiting + more <= settings.queueLimit) return;
+  throw new OverloadedError(
+    'overloaded',
+    `${waiting} generations are waiting and at most ${settings.queueLimit} may; try again later`,
+    retryAfterMs,
+  );
+}
+
+/** The job is committed: where NATS is away for a moment, the worker appends entry 0 instead. */
+async function appendQueued({ log, logger }: Gateway, job: GenerationJob): Promise<void> {
+  try {
+    await log.appendQueued(job);
+  } catch (error) {
+    if (!(error instanceof DependencyError)) throw error;
+    logger.warn({ err: error, generation: job.id }, 'entry 0 is left to the worker');
+  }
+}
+
+/** Nobody will read this generation: its request failed while it was being handed over. */
+async function withdraw({ log, queue }: Gateway, job: GenerationJob): Promise<void> {
+  await queue.remove(job.id);
+  await log.requestCancel(job.id);
+}

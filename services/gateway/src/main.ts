@@ -1,0 +1,111 @@
+import { hostname } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { loadEnv } from '@baton/environment';
+import { BatonError, ConfigurationError } from '@baton/errors';
+import { TokenLog } from '@baton/log';
+import { GenerationQueue } from '@baton/queue';
+import { startTelemetry } from '@baton/telemetry';
+import { pino } from 'pino';
+import packageJson from '../package.json' with { type: 'json' };
+import { loadServedModel } from './served-model.ts';
+import { createGatewayServer } from './server.ts';
+
+const embeddedModel = fileURLToPath(
+  new URL('../../../packages/hymba/models/hymba-tiny-stories', import.meta.url),
+);
+const loopback = ['127.0.0.1', '::1', 'localhost'];
+
+async function main(): Promise<void> {
+  const env = loadEnv(process.env, [
+    'BATON_MODEL',
+    'BATON_MODEL_NAME',
+    'BATON_REDIS_URL',
+    'BATON_NATS_URL',
+    'BATON_HOST',
+    'BATON_PORT',
+    'BATON_QUEUE_LIMIT',
+    'BATON_LOG_SHARDS',
+    'BATON_LOG_REPLICAS',
+    'BATON_LOG_MAX_AGE_HOURS',
+    'BATON_BODY_LIMIT',
+    'BATON_SHUTDOWN_TIMEOUT',
+    'BATON_LOG_LEVEL',
+  ]);
+  const redisUrl = required('BATON_REDIS_URL', env.BATON_REDIS_URL);
+  const natsUrl = required('BATON_NATS_URL', env.BATON_NATS_URL);
+  const logger = pino({ name: 'gateway', level: env.BATON_LOG_LEVEL });
+  const telemetry = await startTelemetry({
+    service: 'baton-gateway',
+    version: packageJson.version,
+    instanceId: `${hostname()}-${process.pid}`,
+  });
+
+  const model = await loadServedModel(env.BATON_MODEL ?? embeddedModel, env.BATON_MODEL_NAME);
+  const queue = await GenerationQueue.open(redisUrl);
+  const log = await TokenLog.open(natsUrl, {
+    shards: env.BATON_LOG_SHARDS,
+    replicas: env.BATON_LOG_REPLICAS,
+    maxAgeMs: env.BATON_LOG_MAX_AGE_HOURS * 3_600_000,
+  });
+  const server = await createGatewayServer({
+    model,
+    log,
+    queue,
+    logger,
+    settings: { queueLimit: env.BATON_QUEUE_LIMIT, bodyLimit: env.BATON_BODY_LIMIT },
+  });
+
+  let stopping = false;
+  const stop = async (reason: string): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    logger.info({ reason }, 'stopping');
+    await server.stop(env.BATON_SHUTDOWN_TIMEOUT * 1000);
+    await Promise.allSettled([queue.close(), log.close()]);
+    await telemetry.shutdown();
+    process.exit();
+  };
+  process.once('SIGTERM', () => void stop('SIGTERM'));
+  process.once('SIGINT', () => void stop('SIGINT'));
+  // Whoever started this process is gone, and nobody would stop it any more.
+  process.once('disconnect', () => void stop('parent process is gone'));
+
+  const url = await listen(server.app, env.BATON_HOST, env.BATON_PORT);
+  const open = !loopback.includes(env.BATON_HOST);
+  logger[open ? 'warn' : 'info'](
+    { url, model: model.name, contextLength: model.contextLength },
+    open
+      ? 'ready; without API keys, whoever reaches this address can use it'
+      : 'ready; listens on loopback only, since there are no API keys',
+  );
+  process.send?.('ready');
+}
+
+function required(name: string, value: string | undefined): string {
+  if (value !== undefined) return value;
+  throw new ConfigurationError(`${name} must be set (npm start sets it)`);
+}
+
+async function listen(
+  app: Awaited<ReturnType<typeof createGatewayServer>>['app'],
+  host: string,
+  port: number,
+): Promise<string> {
+  try {
+    return await app.listen({ host, port });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') {
+      throw new ConfigurationError(`BATON_PORT=${port} is taken on ${host}; set another one`);
+    }
+    throw new ConfigurationError(`BATON_HOST=${host} BATON_PORT=${port} cannot be listened on: ${code}`);
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  const message = error instanceof BatonError ? error.message : error instanceof Error ? error.stack : error;
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}

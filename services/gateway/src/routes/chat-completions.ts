@@ -1,0 +1,97 @@
+import { choiceGenerationId, type GenerationJob, newId } from '@baton/protocol';
+import { withSpan } from '@baton/telemetry';
+import type { FastifyInstance } from 'fastify';
+import { type ChatRequest, chatRequest } from '../api/chat-request.ts';
+import { parseRequest } from '../api/parse-request.ts';
+import { choiceSeed, resolveSampling } from '../api/resolve-sampling.ts';
+import type { Gateway } from '../gateway.ts';
+import { finish, leave } from '../generation/follow.ts';
+import { chatPrompt, requireModel } from '../generation/prompt.ts';
+import { enqueue, subscribe } from '../generation/submit.ts';
+import { chatChunks, chatCompletion, chatUsageChunk } from '../render/chat.ts';
+import type { CompletionHead } from '../render/completion-head.ts';
+import type { ServedModel } from '../served-model.ts';
+import { clientSignal, sendFrames } from '../sse.ts';
+import { defaultTenant } from '../tenant.ts';
+import { completionFrames } from './completion-frames.ts';
+import { traced } from './traced.ts';
+
+export function chatCompletionRoutes(app: FastifyInstance, gateway: Gateway): void {
+  const { model, settings, stopping } = gateway;
+  const names = model.tokenizer;
+
+  app.post(
+    '/v1/chat/completions',
+    traced(async (request, reply) => {
+      const { body, head, jobs } = await withSpan('validate', {}, () => {
+        const body = parseRequest(chatRequest, request.body);
+        return { body, ...chatJobs(body, model) };
+      });
+      const signal = clientSignal(reply, stopping);
+      const generations = await Promise.all(jobs.map((job) => subscribe(gateway, job)));
+      await enqueue(gateway, generations);
+      try {
+        return await withSpan('deliver', {}, async () => {
+          if (!body.stream) {
+            const states = await Promise.all(generations.map((one) => finish(gateway, one, signal)));
+            return chatCompletion(head, states, names);
+          }
+          const includeUsage = body.stream_options?.include_usage ?? false;
+          const folds = jobs.map((_, index) => chatChunks(head, index, names, includeUsage));
+          const usage = () =>
+            chatUsageChunk(
+              head,
+              generations.map(({ feed }) => feed.state),
+            );
+          const frames = completionFrames(gateway, generations, folds, includeUsage ? usage : null, signal);
+          return sendFrames(reply, frames, { ...settings, signal });
+        });
+      } finally {
+        await leave(gateway, generations, { cancel: true });
+      }
+    }),
+  );
+}
+
+/** One job for each choice. Throws `RequestError` or `NotFoundError` for what cannot be run. */
+function chatJobs(body: ChatRequest, model: ServedModel): { head: CompletionHead; jobs: GenerationJob[] } {
+  requireModel(body.model, model);
+  const prompt = chatPrompt(body.messages, model);
+  const maxTokens = body.max_completion_tokens ?? body.max_tokens;
+  const sampling = resolveSampling(
+    body,
+    {
+      maxTokens:
+        maxTokens == null
+          ? null
+          : {
+              value: maxTokens,
+              param: body.max_completion_tokens == null ? 'max_tokens' : 'max_completion_tokens',
+            },
+      defaultMaxTokens: model.contextLength,
+      promptParam: 'messages',
+      logprobs: body.logprobs ? (body.top_logprobs ?? 0) : null,
+      promptLogprobs: null,
+    },
+    prompt,
+    model,
+  );
+  const id = newId('chatcmpl');
+  const now = Date.now();
+  const jobs = Array.from(
+    { length: body.n ?? 1 },
+    (_, index): GenerationJob => ({
+      v: 1,
+      id: choiceGenerationId(id, index),
+      tenant: defaultTenant,
+      endpoint: 'chat.completions',
+      model: model.name,
+      created_at: now,
+      prompt,
+      // Every choice draws its own numbers.
+      sampling: { ...sampling, seed: choiceSeed(sampling.seed, index) },
+      echo: {},
+    }),
+  );
+  return { head: { id, created: Math.floor(now / 1000), model: model.name }, jobs };
+}

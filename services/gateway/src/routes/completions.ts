@@ -1,0 +1,122 @@
+import { RequestError } from '@baton/errors';
+import { choiceGenerationId, type GenerationJob, newId } from '@baton/protocol';
+import { withSpan } from '@baton/telemetry';
+import type { FastifyInstance } from 'fastify';
+import { type CompletionRequest, completionRequest } from '../api/completion-request.ts';
+import { parseRequest } from '../api/parse-request.ts';
+import { choiceSeed, resolveSampling } from '../api/resolve-sampling.ts';
+import type { Gateway } from '../gateway.ts';
+import { finish, leave } from '../generation/follow.ts';
+import { plainPrompt, requireModel } from '../generation/prompt.ts';
+import { enqueue, subscribe } from '../generation/submit.ts';
+import type { CompletionHead } from '../render/completion-head.ts';
+import {
+  type CompletionEcho,
+  completion,
+  completionChunks,
+  completionUsageChunk,
+} from '../render/completions.ts';
+import type { ServedModel } from '../served-model.ts';
+import { clientSignal, sendFrames } from '../sse.ts';
+import { defaultTenant } from '../tenant.ts';
+import { completionFrames } from './completion-frames.ts';
+import { traced } from './traced.ts';
+
+/** The OpenAI API's own default. */
+const defaultMaxTokens = 16;
+/** Prompts times choices of one request. */
+const maxChoices = 1024;
+
+export function completionRoutes(app: FastifyInstance, gateway: Gateway): void {
+  const { model, settings, stopping } = gateway;
+  const names = model.tokenizer;
+
+  app.post(
+    '/v1/completions',
+    traced(async (request, reply) => {
+      const { body, head, jobs } = await withSpan('validate', {}, () => {
+        const body = parseRequest(completionRequest, request.body);
+        return { body, ...completionJobs(body, model) };
+      });
+      const choicesPerPrompt = body.n ?? 1;
+      const signal = clientSignal(reply, stopping);
+      const generations = await Promise.all(jobs.map((job) => subscribe(gateway, job)));
+      await enqueue(gateway, generations);
+      try {
+        return await withSpan('deliver', {}, async () => {
+          if (!body.stream) {
+            const states = await Promise.all(generations.map((one) => finish(gateway, one, signal)));
+            return completion(head, states, names, choicesPerPrompt);
+          }
+          const includeUsage = body.stream_options?.include_usage ?? false;
+          const folds = jobs.map((_, index) => completionChunks(head, index, names, includeUsage));
+          const usage = () =>
+            completionUsageChunk(
+              head,
+              generations.map(({ feed }) => feed.state),
+              choicesPerPrompt,
+            );
+          const frames = completionFrames(gateway, generations, folds, includeUsage ? usage : null, signal);
+          return sendFrames(reply, frames, { ...settings, signal });
+        });
+      } finally {
+        await leave(gateway, generations, { cancel: true });
+      }
+    }),
+  );
+}
+
+/** One job for each choice of each prompt, prompt by prompt. Throws what a request that cannot be run gets. */
+function completionJobs(
+  body: CompletionRequest,
+  model: ServedModel,
+): { head: CompletionHead; jobs: GenerationJob[] } {
+  requireModel(body.model, model);
+  const choices = body.n ?? 1;
+  if (body.prompt.length * choices > maxChoices) {
+    throw new RequestError(
+      'invalid_value',
+      `${body.prompt.length} prompts of ${choices} choices each are more than ${maxChoices} in one request`,
+      'prompt',
+    );
+  }
+  const id = newId('cmpl');
+  const now = Date.now();
+  const jobs = body.prompt.flatMap((given, p) => {
+    const param = body.prompt.length === 1 ? 'prompt' : `prompt[${p}]`;
+    const prompt = plainPrompt(given, param, model);
+    const sampling = resolveSampling(
+      body,
+      {
+        maxTokens: body.max_tokens == null ? null : { value: body.max_tokens, param: 'max_tokens' },
+        defaultMaxTokens,
+        promptParam: param,
+        logprobs: body.logprobs ?? null,
+        promptLogprobs: body.echo ? (body.logprobs ?? null) : null,
+      },
+      prompt,
+      model,
+    );
+    const echo: CompletionEcho = { prompt_text: body.echo ? promptText(given, model) : '' };
+    return Array.from(
+      { length: choices },
+      (_, choice): GenerationJob => ({
+        v: 1,
+        id: choiceGenerationId(id, p * choices + choice),
+        tenant: defaultTenant,
+        endpoint: 'completions',
+        model: model.name,
+        created_at: now,
+        prompt,
+        // Every choice draws its own numbers, and a prompt the same ones in whatever company it comes.
+        sampling: { ...sampling, seed: choiceSeed(sampling.seed, choice) },
+        echo,
+      }),
+    );
+  });
+  return { head: { id, created: Math.floor(now / 1000), model: model.name }, jobs };
+}
+
+function promptText(prompt: string | readonly number[], model: ServedModel): string {
+  return typeof prompt === 'string' ? prompt : model.tokenizer.decode(prompt, { skipSpecialTokens: false });
+}

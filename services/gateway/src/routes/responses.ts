@@ -1,0 +1,99 @@
+import { RequestError } from '@baton/errors';
+import { withSpan } from '@baton/telemetry';
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import { parseRequest } from '../api/parse-request.ts';
+import { responseRequest } from '../api/response-request.ts';
+import type { Gateway } from '../gateway.ts';
+import { finish, leave } from '../generation/follow.ts';
+import { followResponse, readResponse, responseJob } from '../generation/responses.ts';
+import { enqueue, type Generation, subscribe } from '../generation/submit.ts';
+import { responseObject } from '../render/response-object.ts';
+import { clientSignal, sendFrames, sseFrame } from '../sse.ts';
+import { serveResponsesSocket } from '../ws/responses-socket.ts';
+import { traced } from './traced.ts';
+
+const flag = z.enum(['true', 'false']).optional();
+const cursor = z
+  .string()
+  .regex(/^\d+$/, 'must be the sequence_number of an event')
+  .transform(Number)
+  .optional();
+
+const responseQuery = z
+  .strictObject({
+    stream: flag,
+    starting_after: cursor,
+    // What a response holds was decided when it was created; stored ones have no padding.
+    include: z.unknown().optional(),
+    'include[]': z.unknown().optional(),
+    include_obfuscation: flag,
+  })
+  .refine((query) => query.starting_after === undefined || query.stream === 'true', {
+    path: ['starting_after'],
+    message: 'needs stream to be true',
+  });
+
+export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
+  const { model, settings, stopping } = gateway;
+
+  app.post(
+    '/v1/responses',
+    traced(async (request, reply) => {
+      const { body, job } = await withSpan('validate', {}, async () => {
+        const body = parseRequest(responseRequest, request.body);
+        return { body, job: await responseJob(gateway, body, { generate: true }) };
+      });
+      const signal = clientSignal(reply, stopping);
+      const generation = await subscribe(gateway, job);
+      await enqueue(gateway, [generation]);
+      try {
+        return await withSpan('deliver', {}, async () => {
+          if (body.stream)
+            return sendFrames(reply, frames(generation, null, signal), { ...settings, signal });
+          const state = body.background ? generation.feed.state : await finish(gateway, generation, signal);
+          return responseObject(state, job, model.tokenizer);
+        });
+      } finally {
+        await leave(gateway, [generation], { cancel: body.store === false });
+      }
+    }),
+  );
+
+  app.get<{ Params: { id: string } }>(
+    '/v1/responses/:id',
+    traced(async (request, reply) => {
+      const { stream, starting_after } = parseRequest(responseQuery, request.query);
+      const { id } = request.params as { id: string };
+      const { state, job } = await readResponse(gateway, id);
+      if (stream !== 'true') return responseObject(state, job, model.tokenizer);
+      const signal = clientSignal(reply, stopping);
+      const generation = await subscribe(gateway, job);
+      try {
+        const events = frames(generation, starting_after ?? null, signal);
+        return await withSpan('deliver', {}, () => sendFrames(reply, events, { ...settings, signal }));
+      } finally {
+        await leave(gateway, [generation], { cancel: false });
+      }
+    }),
+  );
+
+  app.route({
+    method: 'GET',
+    url: '/v1/responses',
+    handler: () => {
+      throw new RequestError('invalid_request', 'GET /v1/responses is a WebSocket: send an upgrade request');
+    },
+    wsHandler: (socket, request) => serveResponsesSocket(gateway, socket, request),
+  });
+
+  async function* frames(
+    generation: Generation,
+    startingAfter: number | null,
+    signal: AbortSignal,
+  ): AsyncGenerator<string, void> {
+    for await (const event of followResponse(gateway, generation, { startingAfter, signal })) {
+      yield sseFrame(event, event.type);
+    }
+  }
+}

@@ -1,0 +1,97 @@
+import type { TokenLog } from '@baton/log';
+import { newId } from '@baton/protocol';
+import type { GenerationQueue } from '@baton/queue';
+import websocket from '@fastify/websocket';
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  fastify,
+  LogController,
+} from 'fastify';
+import { asBatonError, errorBody, installErrorHandling } from './errors.ts';
+import { defaultGatewaySettings, type Gateway, type GatewaySettings } from './gateway.ts';
+import { chatCompletionRoutes } from './routes/chat-completions.ts';
+import { completionRoutes } from './routes/completions.ts';
+import { healthRoutes } from './routes/health.ts';
+import { modelRoutes } from './routes/models.ts';
+import { responseRoutes } from './routes/responses.ts';
+import type { ServedModel } from './served-model.ts';
+import { chooseSubprotocol } from './ws/subprotocol.ts';
+
+export interface GatewayServerOptions {
+  readonly model: ServedModel;
+  readonly log: TokenLog;
+  readonly queue: GenerationQueue;
+  readonly settings?: Partial<GatewaySettings>;
+  readonly logger?: FastifyBaseLogger;
+}
+
+export interface GatewayServer {
+  readonly app: FastifyInstance;
+  /**
+   * Takes no more requests, sends WebSockets elsewhere (close code 1012), waits for streams and gives them up after
+   * `timeoutMs`. The log and the queue stay open.
+   */
+  stop(timeoutMs: number): Promise<void>;
+}
+
+/** The gateway's HTTP and WebSocket server, not listening yet. */
+export async function createGatewayServer(options: GatewayServerOptions): Promise<GatewayServer> {
+  const settings = { ...defaultGatewaySettings, ...options.settings };
+  const app = fastify({
+    ...(options.logger && { loggerInstance: options.logger }),
+    bodyLimit: settings.bodyLimit,
+    exposeHeadRoutes: false,
+    // Ids are ours, so that they are unique.
+    requestIdHeader: false,
+    genReqId: () => newId('req'),
+    routerOptions: { ignoreTrailingSlash: true },
+    // Traces tell what each request did; the log is for what went wrong.
+    logController: new LogController({ disableRequestLogging: true }),
+    frameworkErrors: (thrown, request, reply) => {
+      (reply as FastifyReply)
+        .header('x-request-id', request.id)
+        .status(400)
+        .send(errorBody(asBatonError(thrown)));
+    },
+  });
+  const stopping = new AbortController();
+  const { model, log, queue } = options;
+  const gateway: Gateway = { model, log, queue, settings, logger: app.log, stopping: stopping.signal };
+
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+  });
+  app.removeContentTypeParser('text/plain');
+  installErrorHandling(app);
+  await app.register(websocket, {
+    options: { maxPayload: settings.bodyLimit, handleProtocols: chooseSubprotocol },
+    preClose: (done) => {
+      for (const client of app.websocketServer.clients) client.close(1012, 'restarting');
+      done();
+    },
+  });
+  await app.register(async (routes) => {
+    healthRoutes(routes, gateway);
+    modelRoutes(routes, gateway);
+    chatCompletionRoutes(routes, gateway);
+    completionRoutes(routes, gateway);
+    responseRoutes(routes, gateway);
+  });
+
+  return {
+    app,
+    async stop(timeoutMs) {
+      const deadline = setTimeout(() => {
+        stopping.abort();
+        for (const client of app.websocketServer.clients) client.terminate();
+      }, timeoutMs);
+      // A connection that carried a stream when the server stopped stays open, idle, after it.
+      const idle = setInterval(() => app.server.closeIdleConnections(), 50);
+      await app.close();
+      clearTimeout(deadline);
+      clearInterval(idle);
+    },
+  };
+}

@@ -1,0 +1,2 @@
+/** Whose requests these are. There are no API keys, so everybody is the same tenant. */
+export const defaultTenant = 'default';

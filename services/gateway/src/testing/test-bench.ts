@@ -1,0 +1,77 @@
+import { TokenLog } from '@baton/log';
+import { GenerationConsumer, GenerationQueue } from '@baton/queue';
+import { startTestServers, type TestServers } from '@baton/testing';
+import OpenAI from 'openai';
+import type { GatewaySettings } from '../gateway.ts';
+import { loadServedModel, type ServedModel } from '../served-model.ts';
+import { createGatewayServer, type GatewayServer } from '../server.ts';
+import { modelDir } from './log-script.ts';
+import { answer, type Script } from './scripts.ts';
+
+export interface RunningGateway {
+  readonly url: string;
+  readonly server: GatewayServer;
+  readonly client: OpenAI;
+}
+
+/** Gateways over real Redis and NATS, with a consumer in place of a worker that writes what `script` says. */
+export class TestBench {
+  readonly servers: TestServers;
+  readonly model: ServedModel;
+  readonly log: TokenLog;
+  readonly queue: GenerationQueue;
+  /** How jobs run from now on. */
+  script: Script = answer;
+  #consumer: GenerationConsumer | null = null;
+  readonly #gateways: GatewayServer[] = [];
+
+  private constructor(servers: TestServers, model: ServedModel, log: TokenLog, queue: GenerationQueue) {
+    this.servers = servers;
+    this.model = model;
+    this.log = log;
+    this.queue = queue;
+  }
+
+  static async start(): Promise<TestBench> {
+    const servers = await startTestServers();
+    const bench = new TestBench(
+      servers,
+      await loadServedModel(modelDir),
+      await TokenLog.open(servers.nats.url),
+      await GenerationQueue.open(servers.redis.url),
+    );
+    await bench.startConsumer();
+    return bench;
+  }
+
+  async startGateway(settings: Partial<GatewaySettings> = {}): Promise<RunningGateway> {
+    const { model, log, queue } = this;
+    const server = await createGatewayServer({ model, log, queue, settings });
+    this.#gateways.push(server);
+    const url = await server.app.listen({ host: '127.0.0.1', port: 0 });
+    return { url, server, client: new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 }) };
+  }
+
+  async startConsumer(): Promise<void> {
+    this.#consumer = await GenerationConsumer.start(
+      this.servers.redis.url,
+      async (job) => {
+        const { writer } = await this.log.claim(job, 'scripted');
+        if (writer) await this.script(job, writer, this.model.tokenizer);
+      },
+      { concurrency: 16, maxClaims: 5, onGivenUp: async () => {} },
+    );
+  }
+
+  async stopConsumer(): Promise<void> {
+    await this.#consumer?.close();
+    this.#consumer = null;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#gateways.map((gateway) => gateway.stop(0)));
+    await this.stopConsumer();
+    await Promise.all([this.queue.close(), this.log.close()]);
+    await this.servers.stop();
+  }
+}

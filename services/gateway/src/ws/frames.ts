@@ -1,0 +1,37 @@
+import { outcomeOf, RequestError } from '@baton/errors';
+import type { WebSocket } from '@fastify/websocket';
+import { asBatonError, errorBody } from '../errors.ts';
+
+/** Bytes that may wait in a socket's buffer before its log is read on. */
+const highWaterMark = 64 * 1024;
+
+/** Sends one frame; resolves late where the client reads slowly. A socket that is closing drops it. */
+export async function sendFrame(socket: WebSocket, frame: unknown, streamId?: string): Promise<void> {
+  const text = JSON.stringify(streamId === undefined ? frame : { ...Object(frame), stream_id: streamId });
+  if (socket.bufferedAmount < highWaterMark) {
+    socket.send(text, () => {});
+    return;
+  }
+  await new Promise<void>((resolve) => {
+    socket.send(text, () => resolve());
+  });
+}
+
+export function errorFrame(thrown: unknown): Record<string, unknown> {
+  const error = asBatonError(thrown);
+  return { type: 'error', status: outcomeOf(error.code).status, ...errorBody(error) };
+}
+
+/** A client's frame as an object. Throws `RequestError` for anything else. */
+export function readFrame(data: Buffer, isBinary: boolean): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = isBinary ? undefined : JSON.parse(data.toString());
+  } catch {
+    throw new RequestError('invalid_json', 'the frame is not JSON');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new RequestError('invalid_type', 'the frame must be a JSON object, sent as text');
+  }
+  return { ...value };
+}

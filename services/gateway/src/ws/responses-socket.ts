@@ -1,0 +1,126 @@
+import { outcomeOf, RequestError } from '@baton/errors';
+import { withSpan } from '@baton/telemetry';
+import type { WebSocket } from '@fastify/websocket';
+import { context, propagation, SpanKind } from '@opentelemetry/api';
+import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { parseRequest } from '../api/parse-request.ts';
+import { responseCreateFrame } from '../api/response-request.ts';
+import { asBatonError } from '../errors.ts';
+import type { Gateway } from '../gateway.ts';
+import { leave } from '../generation/follow.ts';
+import { followResponse, readResponse, responseJob } from '../generation/responses.ts';
+import { enqueue, type Generation, subscribe } from '../generation/submit.ts';
+import { errorFrame, readFrame, sendFrame } from './frames.ts';
+import { keepAlive } from './keep-alive.ts';
+import { Lanes } from './lanes.ts';
+
+const resumeQuery = z.strictObject({
+  response_id: z.string(),
+  starting_after: z
+    .string()
+    .regex(/^\d+$/, 'must be the sequence_number of an event')
+    .transform(Number)
+    .optional(),
+});
+
+/**
+ * One WebSocket of the Responses API. Each `response.create` runs in the lane of its `stream_id`; the URL may name a
+ * response to resume, which goes first in the lane without a name. Errors are frames, and the socket stays open.
+ */
+export function serveResponsesSocket(gateway: Gateway, socket: WebSocket, request: FastifyRequest): void {
+  const gone = new AbortController();
+  socket.once('close', () => gone.abort());
+  const signal = AbortSignal.any([gone.signal, gateway.stopping]);
+  const parent = propagation.extract(context.active(), request.headers);
+  const lanes = new Lanes();
+  keepAlive(socket, gateway.settings.keepAliveMs);
+
+  if (Object.keys(Object(request.query)).length > 0) addToLane(undefined, 'resume', resume);
+  socket.on('message', (data: Buffer, isBinary: boolean) => receive(data, isBinary));
+
+  function receive(data: Buffer, isBinary: boolean): void {
+    let streamId: string | undefined;
+    try {
+      const frame = readFrame(data, isBinary);
+      if (typeof frame['stream_id'] === 'string') streamId = frame['stream_id'];
+      switch (frame['type']) {
+        case 'response.create':
+          addToLane(streamId, 'response.create', () => create(frame, streamId));
+          break;
+        case 'response.steer':
+          void sendFrame(socket, steerFailed(frame), streamId);
+          break;
+        default:
+          throw new RequestError('invalid_value', "'type' must be response.create", 'type');
+      }
+    } catch (error) {
+      fail(error, streamId);
+    }
+  }
+
+  function addToLane(streamId: string | undefined, name: string, task: () => Promise<void>): void {
+    lanes.add(streamId, async () => {
+      if (signal.aborted) return;
+      try {
+        await withSpan(`WebSocket ${name}`, { kind: SpanKind.SERVER, parent }, task);
+      } catch (error) {
+        if (!signal.aborted) fail(error, streamId);
+      }
+    });
+  }
+
+  async function create(frame: Record<string, unknown>, streamId: string | undefined): Promise<void> {
+    const { body, job } = await withSpan('validate', {}, async () => {
+      const { body, generate } = parseRequest(responseCreateFrame, frame);
+      return { body, job: await responseJob(gateway, body, { generate }) };
+    });
+    const generation = await subscribe(gateway, job);
+    await enqueue(gateway, [generation]);
+    await deliver(generation, null, streamId, { cancel: body.store === false });
+  }
+
+  async function resume(): Promise<void> {
+    const query = parseRequest(resumeQuery, request.query);
+    const { job } = await readResponse(gateway, query.response_id);
+    const generation = await subscribe(gateway, job);
+    await deliver(generation, query.starting_after ?? null, undefined, { cancel: false });
+  }
+
+  async function deliver(
+    generation: Generation,
+    startingAfter: number | null,
+    streamId: string | undefined,
+    whenLeft: { readonly cancel: boolean },
+  ): Promise<void> {
+    try {
+      await withSpan('deliver', {}, async () => {
+        for await (const event of followResponse(gateway, generation, { startingAfter, signal })) {
+          await sendFrame(socket, event, streamId);
+        }
+      });
+    } finally {
+      await leave(gateway, [generation], whenLeft);
+    }
+  }
+
+  function fail(thrown: unknown, streamId: string | undefined): void {
+    const error = asBatonError(thrown);
+    if (outcomeOf(error.code).status >= 500) request.log.error({ err: error.cause ?? error }, error.message);
+    void sendFrame(socket, errorFrame(error), streamId);
+  }
+}
+
+/** Hymba reads its input before it writes, so nothing can be added to a response that runs. */
+function steerFailed(frame: Record<string, unknown>): Record<string, unknown> {
+  return {
+    type: 'response.steer.failed',
+    sequence_number: 0,
+    error: {
+      type: 'invalid_request_error',
+      code: 'steering_not_supported',
+      message: 'a running response takes no further input; create another one instead',
+    },
+    steer: { input: frame['input'] ?? '', previous_response_id: frame['previous_response_id'] ?? null },
+  };
+}
