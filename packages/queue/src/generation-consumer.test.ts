@@ -1,0 +1,317 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  type BatonError,
+  DependencyError,
+  FencedError,
+  MessageError,
+  OverloadedError,
+  RequestError,
+} from '@baton/errors';
+import { type GenerationJob, newId, queueName, redisPrefix } from '@baton/protocol';
+import { exampleJob } from '@baton/protocol/testing';
+import { startTestRedis, type TestServer } from '@baton/testing';
+import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type ConsumerOptions, GenerationConsumer, type GenerationHandler } from './generation-consumer.ts';
+import { GenerationQueue } from './generation-queue.ts';
+
+let redis: TestServer;
+let queue: GenerationQueue;
+const consumers: GenerationConsumer[] = [];
+const children: ChildProcess[] = [];
+beforeAll(async () => {
+  redis = await startTestRedis();
+});
+afterAll(() => redis.stop());
+beforeEach(async () => {
+  const client = new Redis(redis.url);
+  await client.flushall();
+  client.disconnect();
+  queue = await GenerationQueue.open(redis.url);
+});
+afterEach(async () => {
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+  await Promise.all(consumers.splice(0).map((consumer) => consumer.close()));
+  await queue.close();
+});
+
+const newJob = () => exampleJob({ id: newId('resp') });
+
+interface GivenUp {
+  id: string;
+  error: BatonError;
+  job: GenerationJob | null;
+}
+
+/** A consumer whose given-up jobs are collected. */
+async function consume(handler: GenerationHandler, overrides: Partial<ConsumerOptions> = {}) {
+  const givenUp: GivenUp[] = [];
+  const consumer = await GenerationConsumer.start(redis.url, handler, {
+    concurrency: 4,
+    maxClaims: 5,
+    onGivenUp: async (id, error, job) => {
+      givenUp.push({ id, error, job });
+    },
+    ...overrides,
+  });
+  consumers.push(consumer);
+  return { consumer, givenUp };
+}
+
+/** Waits without a bound of its own: the test's timeout is the bound. */
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+const untilGone = (job: GenerationJob) => until(async () => !(await queue.has(job.id)));
+
+/** Starts a consumer in its own process and waits until it has taken `job`. */
+async function takeInChild(job: GenerationJob): Promise<ChildProcess> {
+  const script = new URL('./test-consumer.ts', import.meta.url).pathname;
+  const child = spawn(process.execPath, [script, redis.url], { stdio: ['ignore', 'pipe', 'inherit'] });
+  children.push(child);
+  const [taken] = await once(child.stdout ?? child, 'data');
+  expect(String(taken).trim()).toBe(job.id);
+  return child;
+}
+
+describe('GenerationConsumer', () => {
+  it('runs jobs side by side and forgets them when they are done', async () => {
+    const jobs = Array.from({ length: 12 }, newJob);
+    const seen: GenerationJob[] = [];
+    let most = 0;
+    const { consumer } = await consume(async (job) => {
+      most = Math.max(most, consumer.active);
+      await new Promise((resolve) => setImmediate(resolve));
+      seen.push(job);
+    });
+    await Promise.all(jobs.map((job) => queue.add(job)));
+    await Promise.all(jobs.map(untilGone));
+    expect(seen.toSorted((a, b) => a.id.localeCompare(b.id))).toEqual(
+      jobs.toSorted((a, b) => a.id.localeCompare(b.id)),
+    );
+    expect(most).toBeGreaterThan(1);
+    expect(most).toBeLessThanOrEqual(4);
+    expect(await queue.counts()).toEqual({ waiting: 0, active: 0, failed: 0 });
+  });
+
+  it('runs a job that was added again after it was done', async () => {
+    const job = newJob();
+    let runs = 0;
+    await consume(async () => {
+      runs++;
+    });
+    for (const expected of [1, 2]) {
+      await queue.add(job);
+      await until(() => runs === expected);
+      await untilGone(job);
+    }
+  });
+
+  it.each([
+    ['another attempt may help', new DependencyError('nats', 'away')],
+    ['there is no room now', new OverloadedError('overloaded', 'full', 100)],
+  ])('puts a job back while %s', async (_, error) => {
+    const job = newJob();
+    let attempts = 0;
+    const { givenUp } = await consume(async () => {
+      if (++attempts < 3) throw error;
+    });
+    await queue.add(job);
+    await untilGone(job);
+    expect(attempts).toBe(3);
+    expect(givenUp).toEqual([]);
+  });
+
+  it.each([
+    ['an error of Baton', new RequestError('invalid_value', 'no', 'top_p'), 'invalid_value'],
+    ['an error of anybody else', new Error('boom'), 'server_error'],
+  ])('gives a job up that can never succeed: %s', async (_, error, code) => {
+    const job = newJob();
+    let attempts = 0;
+    const { givenUp } = await consume(async () => {
+      attempts++;
+      throw error;
+    });
+    await queue.add(job);
+    await untilGone(job);
+    expect(attempts).toBe(1);
+    expect(givenUp).toMatchObject([{ id: job.id, job, error: { code } }]);
+  });
+
+  it('forgets a job whose generation another worker owns', async () => {
+    const job = newJob();
+    const { givenUp } = await consume(async ({ id }) => {
+      throw new FencedError(id, 1);
+    });
+    await queue.add(job);
+    await untilGone(job);
+    expect(givenUp).toEqual([]);
+  });
+
+  it('keeps a job that could not be given up yet', async () => {
+    const job = newJob();
+    let attempts = 0;
+    await consume(
+      async () => {
+        throw new Error('boom');
+      },
+      {
+        onGivenUp: async () => {
+          if (++attempts === 1) throw new DependencyError('nats', 'away');
+        },
+      },
+    );
+    await queue.add(job);
+    await untilGone(job);
+    expect(attempts).toBe(2);
+  });
+
+  it('refuses a payload that does not parse, by name, and keeps it to be looked at', async () => {
+    const raw = new Queue(queueName, { connection: { url: redis.url }, prefix: redisPrefix });
+    const { id } = newJob();
+    await raw.add('generation', { v: 1, id, colour: 'red' }, { jobId: id });
+    let ran = false;
+    const { givenUp } = await consume(async () => {
+      ran = true;
+    });
+    await until(async () => (await queue.counts()).failed === 1);
+    expect(ran).toBe(false);
+    expect(givenUp).toMatchObject([{ id, job: null }]);
+    expect(givenUp[0]?.error).toBeInstanceOf(MessageError);
+    expect(givenUp[0]?.error.message).toContain(id);
+    expect((await raw.getJob(id))?.failedReason).toContain('colour');
+    await raw.close();
+  });
+
+  it('starts nothing new while paused', async () => {
+    const started: string[] = [];
+    const { consumer } = await consume(async ({ id }) => {
+      started.push(id);
+    });
+    await consumer.pause();
+    const job = newJob();
+    await queue.add(job);
+    await consume(async ({ id }) => {
+      started.push(`other ${id}`);
+    });
+    await untilGone(job);
+    expect(started).toEqual([`other ${job.id}`]);
+  });
+});
+
+describe('close', () => {
+  it('lets a running job finish within the grace', async () => {
+    const job = newJob();
+    const { promise: finishing, resolve: finish } = Promise.withResolvers<void>();
+    const { consumer } = await consume(() => finishing);
+    await queue.add(job);
+    await until(() => consumer.active === 1);
+    expect(await queue.remove(job.id)).toBe(false);
+    const closing = consumer.close(60_000);
+    finish();
+    await closing;
+    expect(await queue.has(job.id)).toBe(false);
+  });
+
+  it('hands a running job back to the front of the queue', async () => {
+    const [running, waiting] = [newJob(), newJob()];
+    const { consumer } = await consume(
+      (_, signal) =>
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+      { concurrency: 1 },
+    );
+    await queue.add(running);
+    await until(() => consumer.active === 1);
+    await queue.add(waiting);
+    await consumer.close();
+    expect(await queue.counts()).toEqual({ waiting: 2, active: 0, failed: 0 });
+
+    const order: string[] = [];
+    await consume(
+      async ({ id }) => {
+        order.push(id);
+      },
+      { concurrency: 1 },
+    );
+    await untilGone(waiting);
+    expect(order).toEqual([running.id, waiting.id]);
+  });
+});
+
+describe('a worker that dies', () => {
+  it('has its job taken up by another', async () => {
+    const job = newJob();
+    await queue.add(job);
+    const child = await takeInChild(job);
+    const seen: string[] = [];
+    const { givenUp } = await consume(async ({ id }) => {
+      seen.push(id);
+    });
+    expect((await queue.counts()).active).toBe(1);
+    child.kill('SIGKILL');
+    await untilGone(job);
+    expect(seen).toEqual([job.id]);
+    expect(givenUp).toEqual([]);
+  });
+
+  it('takes no worker more with it than may claim', async () => {
+    const job = newJob();
+    await queue.add(job);
+    for (let deaths = 0; deaths < 2; deaths++) {
+      const child = await takeInChild(job);
+      child.kill('SIGKILL');
+    }
+    let ran = false;
+    const { givenUp } = await consume(
+      async () => {
+        ran = true;
+      },
+      { maxClaims: 2 },
+    );
+    await untilGone(job);
+    expect(ran).toBe(false);
+    expect(givenUp).toMatchObject([{ id: job.id, job, error: { code: 'server_error' } }]);
+  });
+});
+
+describe('Redis that restarts with its data', () => {
+  it('keeps jobs waiting and running, and is reported once', async () => {
+    const jobs = Array.from({ length: 6 }, newJob);
+    const finished: string[] = [];
+    const errors: BatonError[] = [];
+    const { promise: restarted, resolve: goOn } = Promise.withResolvers<void>();
+    const { consumer, givenUp } = await consume(
+      async ({ id }) => {
+        await restarted;
+        finished.push(id);
+      },
+      { concurrency: 2, onError: (error) => errors.push(error) },
+    );
+    await Promise.all(jobs.map((job) => queue.add(job)));
+    await until(() => consumer.active === 2);
+    await redis.restart();
+    goOn();
+    await until(async () => {
+      const left = await queue.counts().catch(() => null);
+      return left !== null && left.waiting + left.active === 0;
+    });
+    expect(new Set(finished)).toEqual(new Set(jobs.map(({ id }) => id)));
+    expect(givenUp).toEqual([]);
+    expect(errors.map(({ code }) => code)).toEqual(['dependency_unavailable']);
+  });
+
+  it('does not hold up a close while it is away', async () => {
+    const own = await startTestRedis();
+    const consumer = await GenerationConsumer.start(own.url, async () => {}, {
+      concurrency: 1,
+      maxClaims: 5,
+      onGivenUp: async () => {},
+    });
+    await own.kill('SIGKILL');
+    await consumer.close();
+    await own.stop();
+  });
+});

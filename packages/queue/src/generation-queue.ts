@@ -1,0 +1,104 @@
+import type { DependencyError } from '@baton/errors';
+import {
+  type GenerationJob,
+  generationJobSchema,
+  parseMessage,
+  queueName,
+  redisPrefix,
+} from '@baton/protocol';
+import { type JobsOptions, Queue } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { queueTelemetry } from './queue-telemetry.ts';
+import { connectRedis, RedisHealth } from './redis-client.ts';
+
+export interface QueueCounts {
+  /** Not taken by any worker: waiting, or put back to be tried again in a moment. */
+  waiting: number;
+  active: number;
+  /** Refused because the payload did not parse; kept for a day to be looked at. */
+  failed: number;
+}
+
+/**
+ * What becomes of a job afterwards. Once it is done its log says everything, and its id must be free, so that a job
+ * that was lost can be added again.
+ */
+const jobOptions: JobsOptions = {
+  removeOnComplete: true,
+  removeOnFail: { age: 24 * 3600, count: 1000 },
+};
+
+/**
+ * The gateway's end of the queue of generations. Every method throws `DependencyError` at once while Redis is away; the
+ * connection comes back by itself.
+ */
+export class GenerationQueue {
+  readonly #client: Redis;
+  readonly #queue: Queue<GenerationJob>;
+  readonly #health: RedisHealth;
+
+  private constructor(client: Redis, health: RedisHealth) {
+    this.#client = client;
+    this.#health = health;
+    this.#queue = new Queue(queueName, {
+      connection: client,
+      prefix: redisPrefix,
+      telemetry: queueTelemetry(),
+    });
+    // BullMQ only repeats what the client has reported to `health` itself.
+    this.#queue.on('error', () => {});
+  }
+
+  /** `onError` hears of each outage once. Throws `DependencyError` where Redis does not answer. */
+  static async open(
+    url: string,
+    { onError = () => {} }: { onError?: (error: DependencyError) => void } = {},
+  ): Promise<GenerationQueue> {
+    const health = new RedisHealth(url, onError);
+    const client = await connectRedis(url, health, {
+      // A client waits for the answer, so a command fails now rather than succeed some time later.
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 0,
+      commandTimeout: 5000,
+    });
+    return new GenerationQueue(client, health);
+  }
+
+  /**
+   * Adds a job under its generation's id; one that is there already stays as it is. Throws `MessageError` for a job that
+   * no worker could parse.
+   */
+  async add(job: GenerationJob): Promise<void> {
+    const payload = parseMessage(generationJobSchema, job, `queue ${queueName}`);
+    await this.#ask(this.#queue.add('generation', payload, { ...jobOptions, jobId: job.id }));
+  }
+
+  /** Whether the queue knows the job: waiting, running or refused. A finished one is unknown. */
+  async has(generationId: string): Promise<boolean> {
+    return (await this.#ask(this.#queue.getJobState(generationId))) !== 'unknown';
+  }
+
+  async counts(): Promise<QueueCounts> {
+    const counts = await this.#ask(this.#queue.getJobCounts('wait', 'delayed', 'active', 'failed'));
+    const { wait = 0, delayed = 0, active = 0, failed = 0 } = counts;
+    return { waiting: wait + delayed, active, failed };
+  }
+
+  /** Takes a job out, if it is there; false where a worker is running it, which then goes on. */
+  async remove(generationId: string): Promise<boolean> {
+    return (await this.#ask(this.#queue.remove(generationId))) === 1;
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.close();
+    this.#client.disconnect();
+  }
+
+  async #ask<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      throw this.#health.unavailable(error);
+    }
+  }
+}

@@ -1,0 +1,2 @@
+export { type ConsumerOptions, GenerationConsumer, type GenerationHandler } from './generation-consumer.ts';
+export { GenerationQueue, type QueueCounts } from './generation-queue.ts';
