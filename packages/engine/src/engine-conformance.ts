@@ -1,4 +1,4 @@
-import { RequestError, ServerError } from '@baton/errors';
+import { EngineDiedError, RequestError } from '@baton/errors';
 import { Detokenizer } from '@baton/hymba/tokenizer';
 import type { Sampling } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
@@ -185,12 +185,12 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
       const rest = async () => {
         while (!(await iterator.next()).done);
       };
-      const ended = expect(rest()).rejects.toThrow(ServerError);
+      const ended = expect(rest()).rejects.toThrow(EngineDiedError);
       await closing.close();
       await ended;
       await expect(
         Array.fromAsync(closing.generate(requestOf(), new AbortController().signal)),
-      ).rejects.toThrow(ServerError);
+      ).rejects.toThrow(EngineDiedError);
       await closing.close();
     });
   });

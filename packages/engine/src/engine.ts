@@ -44,8 +44,10 @@ export interface Engine {
   readonly model: EngineModel;
   /**
    * Runs one sequence. Aborting `signal` frees its slot within one step and ends the iteration without `finish`.
-   * Throws `ServerError` when the engine fails.
+   * Throws `ServerError` where this sequence fails, `EngineDiedError` where the engine as a whole does.
    */
   generate(request: EngineRequest, signal: AbortSignal): AsyncIterable<EngineOutput>;
+  /** Resolves once the engine can run nothing any more, by failure or by `close`. */
+  readonly died: Promise<Error>;
   close(): Promise<void>;
 }

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { CheckpointError, ServerError } from '@baton/errors';
+import { CheckpointError, EngineDiedError, ServerError } from '@baton/errors';
 import { convert } from '@baton/hymba';
 import { loadTokenizer } from '@baton/hymba/tokenizer';
 import { exampleJob } from '@baton/protocol/testing';
@@ -37,19 +37,24 @@ describe('ThreadedEngine', () => {
   };
   const never = new AbortController().signal;
 
-  it('fails what runs and what comes with ServerError when its thread dies', async () => {
-    const thread = new Worker(new URL('./thread/model-thread.ts', import.meta.url), {
-      workerData: { modelDir, threads: 1 },
-    });
-    const engine = await ThreadedEngine.over(thread);
+  it('fails what runs and what comes with EngineDiedError when its thread dies', async () => {
+    // Terminating the real thread in the middle of a run aborts the process, inside the runtime's binding.
+    const dying = `
+      const { parentPort } = require('node:worker_threads');
+      parentPort.postMessage({ type: 'ready', model: { fingerprint: '0', vocabularySize: 9, contextLength: 9 } });
+      parentPort.once('message', ({ run }) => {
+        parentPort.postMessage({ type: 'output', run, output: { kind: 'tokens', tokens: [5], text: 'a' } });
+        parentPort.once('message', () => { throw new Error('out of memory'); });
+      });`;
+    const engine = await ThreadedEngine.over(new Worker(dying, { eval: true }));
     const running = engine.generate(request, never);
     await running.next();
-    const waiting = expect(Array.fromAsync(engine.generate(request, never))).rejects.toThrow(ServerError);
-    const failed = expect(Array.fromAsync(running)).rejects.toThrow(ServerError);
-    await thread.terminate();
+    const waiting = expect(Array.fromAsync(engine.generate(request, never))).rejects.toThrow(EngineDiedError);
+    const failed = expect(Array.fromAsync(running)).rejects.toThrow('out of memory');
     await failed;
     await waiting;
-    await expect(Array.fromAsync(engine.generate(request, never))).rejects.toThrow(ServerError);
+    expect(await engine.died).toBeInstanceOf(EngineDiedError);
+    await expect(Array.fromAsync(engine.generate(request, never))).rejects.toThrow(EngineDiedError);
     await engine.close();
   });
 

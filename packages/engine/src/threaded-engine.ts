@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { ServerError } from '@baton/errors';
+import { EngineDiedError, ServerError } from '@baton/errors';
 import type { Engine, EngineModel, EngineOutput, EngineRequest } from './engine.ts';
 import { OutputQueue } from './output-queue.ts';
 import type { FromThread, ThreadOptions, ToThread } from './thread/messages.ts';
@@ -15,14 +15,15 @@ export function createEngine(options: ThreadOptions): Promise<Engine> {
 
 /**
  * An engine whose model runs on a worker thread, since a step of the model blocks the thread it runs on. Once that thread
- * died every running and every later `generate` throws `ServerError`: start another engine.
+ * died every running and every later `generate` throws `EngineDiedError`, and `died` resolves with it: start another engine.
  */
 export class ThreadedEngine implements Engine {
   readonly model: EngineModel;
   readonly #thread: Worker;
   readonly #runs = new Map<number, OutputQueue<EngineOutput>>();
   #nextRun = 0;
-  #death: ServerError | null = null;
+  #death: EngineDiedError | null = null;
+  readonly #died = Promise.withResolvers<EngineDiedError>();
 
   /** An engine over a thread that runs `serve`, once it is ready. */
   static over(thread: Worker): Promise<ThreadedEngine> {
@@ -70,7 +71,11 @@ export class ThreadedEngine implements Engine {
     }
   }
 
-  /** Ends what runs with `ServerError`, and the thread after the step that it is in. */
+  get died(): Promise<Error> {
+    return this.#died.promise;
+  }
+
+  /** Ends what runs with `EngineDiedError`, and the thread after the step that it is in. */
   async close(): Promise<void> {
     if (this.#death) return;
     const exit = once(this.#thread, 'exit');
@@ -108,7 +113,8 @@ export class ThreadedEngine implements Engine {
   }
 
   #die(reason: string): void {
-    this.#death ??= new ServerError(reason);
+    this.#death ??= new EngineDiedError(reason);
+    this.#died.resolve(this.#death);
     for (const run of this.#runs.keys()) this.#end(run, this.#death);
   }
 }

@@ -134,3 +134,9 @@ export class ServerError extends BatonError {
   readonly code = 'server_error';
   readonly retryable = true;
 }
+
+/** The model's thread is gone, and this worker with it: another one can go on with its generations. */
+export class EngineDiedError extends BatonError {
+  readonly code = 'engine_died';
+  readonly retryable = true;
+}

@@ -3,6 +3,7 @@ export {
   CheckpointError,
   ConfigurationError,
   DependencyError,
+  EngineDiedError,
   FencedError,
   LogCorruptedError,
   MessageError,

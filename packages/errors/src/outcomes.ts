@@ -45,6 +45,7 @@ export const outcomes = {
   unsupported_checkpoint: internal,
   invalid_message: internal,
   log_corrupted: internal,
+  engine_died: { status: 500, type: 'server_error', job: 'retry' },
   fenced: { status: 500, type: 'server_error', job: 'drop' },
 } as const satisfies Record<string, Outcome>;
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { ServerError } from '@baton/errors';
+import { EngineDiedError, ServerError } from '@baton/errors';
 import type { Engine, EngineModel, EngineOutput, EngineRequest } from '../engine.ts';
 import { generateSequence } from '../generate-sequence.ts';
 import type { Vocabulary } from '../sequence.ts';
@@ -27,6 +27,7 @@ export class ScriptedEngine implements Engine {
   readonly #options: ScriptedEngineOptions;
   readonly #vocabulary: NonNullable<ScriptedEngineOptions['vocabulary']>;
   readonly #closing = new AbortController();
+  readonly #died = Promise.withResolvers<EngineDiedError>();
 
   constructor(options: ScriptedEngineOptions = {}) {
     this.#options = options;
@@ -60,11 +61,16 @@ export class ScriptedEngine implements Engine {
       { runner, vocabulary: this.#vocabulary },
       AbortSignal.any([signal, closing]),
     );
-    if (closing.aborted && !signal.aborted) throw new ServerError('the engine was closed');
+    if (closing.aborted && !signal.aborted) throw new EngineDiedError('the engine was closed');
+  }
+
+  get died(): Promise<Error> {
+    return this.#died.promise;
   }
 
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#died.resolve(new EngineDiedError('the engine was closed'));
   }
 }
 

@@ -1,0 +1,98 @@
+import { availableParallelism, hostname } from 'node:os';
+import { join } from 'node:path';
+import { createEngine } from '@baton/engine';
+import { loadEnv } from '@baton/environment';
+import { BatonError, ConfigurationError } from '@baton/errors';
+import { embeddedModel, ensureConverted } from '@baton/hymba';
+import { TokenLog } from '@baton/log';
+import { GenerationConsumer } from '@baton/queue';
+import { startTelemetry } from '@baton/telemetry';
+import { pino } from 'pino';
+import packageJson from '../package.json' with { type: 'json' };
+import { runGeneration } from './run-generation.ts';
+
+async function main(): Promise<void> {
+  const env = loadEnv(process.env, [
+    'BATON_MODEL',
+    'BATON_DATA_DIR',
+    'BATON_REDIS_URL',
+    'BATON_NATS_URL',
+    'BATON_WORKER_ID',
+    'BATON_THREADS',
+    'BATON_MAX_CLAIMS',
+    'BATON_LOG_SHARDS',
+    'BATON_LOG_REPLICAS',
+    'BATON_LOG_MAX_AGE_HOURS',
+    'BATON_SHUTDOWN_TIMEOUT',
+    'BATON_LOG_LEVEL',
+  ]);
+  const { BATON_REDIS_URL: redisUrl, BATON_NATS_URL: natsUrl } = env;
+  if (redisUrl === undefined || natsUrl === undefined) {
+    throw new ConfigurationError('BATON_REDIS_URL and BATON_NATS_URL must be set (npm start sets them)');
+  }
+  const workerId = env.BATON_WORKER_ID ?? `${hostname()}-${process.pid}`;
+  const logger = pino({ name: 'worker', level: env.BATON_LOG_LEVEL }).child({ worker: workerId });
+  const telemetry = await startTelemetry({
+    service: 'baton-worker',
+    version: packageJson.version,
+    instanceId: workerId,
+  });
+
+  const model = await ensureConverted(env.BATON_MODEL ?? embeddedModel, join(env.BATON_DATA_DIR, 'models'));
+  const engine = await createEngine({
+    modelDir: model.folder,
+    threads: env.BATON_THREADS ?? availableParallelism(),
+  });
+  const log = await TokenLog.open(natsUrl, {
+    shards: env.BATON_LOG_SHARDS,
+    replicas: env.BATON_LOG_REPLICAS,
+    maxAgeMs: env.BATON_LOG_MAX_AGE_HOURS * 3_600_000,
+  });
+  const consumer = await GenerationConsumer.start(
+    redisUrl,
+    (job, signal) => runGeneration(job, signal, { log, engine, workerId }),
+    {
+      // The engine runs one sequence at a time.
+      concurrency: 1,
+      name: workerId,
+      maxClaims: env.BATON_MAX_CLAIMS,
+      onGivenUp: async (id, error) => {
+        logger.error({ generation: id, err: error }, 'generation given up');
+        await log.appendError(id, error, workerId);
+      },
+      onError: (error) => logger.error({ err: error }, error.message),
+    },
+  );
+
+  let stopping = false;
+  const stop = async (reason: string, exitCode: number): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    logger.info({ reason, running: consumer.active }, 'stopping');
+    await consumer.close(env.BATON_SHUTDOWN_TIMEOUT * 1000);
+    await Promise.allSettled([engine.close(), log.close()]);
+    await telemetry.shutdown();
+    process.exit(exitCode);
+  };
+  process.once('SIGTERM', () => void stop('SIGTERM', 0));
+  process.once('SIGINT', () => void stop('SIGINT', 0));
+  // Whoever started this process is gone, and nobody would stop it any more.
+  process.once('disconnect', () => void stop('parent process is gone', 0));
+
+  // Its generations were handed back; whoever keeps this process running starts it again.
+  void engine.died.then((death) => {
+    if (!stopping) logger.error({ err: death }, death.message);
+    return stop(death.message, 1);
+  });
+
+  logger.info({ model: model.folder, fingerprint: engine.model.fingerprint }, 'ready');
+  process.send?.('ready');
+}
+
+try {
+  await main();
+} catch (error) {
+  const message = error instanceof BatonError ? error.message : error instanceof Error ? error.stack : error;
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}
