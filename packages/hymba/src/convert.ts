@@ -29,6 +29,15 @@ export const companionFiles = [
 
 export interface ConvertOptions {
   readonly onProgress?: (progress: WriteProgress) => void;
+  /** Ends the conversion with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+const partialName = (name: string): string => `.${name}.${randomUUID()}.partial`;
+
+/** Whether `sibling` is the unfinished conversion of a folder called `name`. */
+export function isPartialOf(name: string, sibling: string): boolean {
+  return sibling.startsWith(`.${name}.`) && sibling.endsWith('.partial');
 }
 
 /**
@@ -40,13 +49,16 @@ export interface ConvertOptions {
 export async function convert(
   checkpointDir: string,
   outDir: string,
-  { onProgress = () => {} }: ConvertOptions = {},
+  { onProgress, signal }: ConvertOptions = {},
 ): Promise<ConvertedModel> {
   const out = resolve(outDir);
-  const temporary = join(dirname(out), `.${basename(out)}.${randomUUID()}.partial`);
+  const temporary = join(dirname(out), partialName(basename(out)));
   try {
     await mkdir(temporary, { recursive: true });
-    const manifest = await writeModel(checkpointDir, temporary, onProgress);
+    const manifest = await writeModel(checkpointDir, temporary, (progress) => {
+      signal?.throwIfAborted();
+      onProgress?.(progress);
+    });
     await moveInto(out, temporary, manifest);
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });

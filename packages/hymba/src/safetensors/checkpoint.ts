@@ -1,18 +1,14 @@
-import { access, type FileHandle, open, readFile } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CheckpointError } from '@baton/errors';
-import { z } from 'zod';
 import { decodeFloats, type FloatFormat, floatBytes } from './float-formats.ts';
 import { readExactly, readHeader, type TensorEntry } from './header.ts';
+import { shardsOf } from './shards.ts';
 
 interface OpenTensor extends TensorEntry {
   readonly file: string;
   readonly handle: FileHandle;
 }
-
-const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
-const singleFile = 'model.safetensors';
-const indexFile = 'model.safetensors.index.json';
 
 /** The tensors of a checkpoint folder: one `model.safetensors`, or shards listed in its index. Dispose of it after use. */
 export class Checkpoint implements AsyncDisposable {
@@ -112,7 +108,7 @@ export class Checkpoint implements AsyncDisposable {
 
   #find(name: string): OpenTensor {
     const tensor = this.#tensors.get(name);
-    if (!tensor) throw missingTensor(join(this.folder, this.files[0] ?? singleFile), name);
+    if (!tensor) throw missingTensor(join(this.folder, this.files[0] ?? ''), name);
     return tensor;
   }
 
@@ -131,43 +127,4 @@ function missingTensor(file: string, tensor: string): CheckpointError {
     file,
     field: tensor,
   });
-}
-
-/** Each file with the tensors that the index expects in it; a single file is its own index. */
-async function shardsOf(folder: string): Promise<Map<string, string[]>> {
-  const isThere = (name: string) =>
-    access(join(folder, name)).then(
-      () => true,
-      () => false,
-    );
-  if ((await isThere(singleFile)) || !(await isThere(indexFile))) return new Map([[singleFile, []]]);
-
-  const file = join(folder, indexFile);
-  const invalid = (message: string, field?: string) =>
-    new CheckpointError('invalid_checkpoint', `${file}: ${message}`, {
-      file,
-      ...(field !== undefined && { field }),
-    });
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(file, 'utf8'));
-  } catch (error) {
-    throw invalid(`not readable as JSON: ${(error as Error).message}`);
-  }
-  const parsed = indexSchema.safeParse(json);
-  if (!parsed.success) throw invalid('"weight_map" must map tensor names to file names', 'weight_map');
-  const shards = new Map<string, string[]>();
-  for (const [tensor, shard] of Object.entries(parsed.data.weight_map)) {
-    if (!/^[\w.-]+\.safetensors$/.test(shard)) {
-      throw invalid(
-        `"${shard}" is not the name of a safetensors file in this folder`,
-        `weight_map.${tensor}`,
-      );
-    }
-    const expected = shards.get(shard) ?? [];
-    expected.push(tensor);
-    shards.set(shard, expected);
-  }
-  if (shards.size === 0) throw invalid('"weight_map" is empty', 'weight_map');
-  return shards;
 }

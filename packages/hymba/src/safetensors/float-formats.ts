@@ -30,7 +30,9 @@ export function encodeFloats(values: Float32Array, format: FloatFormat): Uint8Ar
       return new Uint8Array(new Float16Array(values).buffer);
     case 'BF16': {
       const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-      return new Uint8Array(Uint16Array.from(bits, roundToBfloat16).buffer);
+      const halves = new Uint16Array(bits.length);
+      for (let i = 0; i < bits.length; i++) halves[i] = roundToBfloat16(bits[i] ?? 0);
+      return new Uint8Array(halves.buffer);
     }
   }
 }

@@ -1,0 +1,64 @@
+import { access, mkdir, readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { lock } from 'proper-lockfile';
+import { checkpointHash } from './checkpoint-hash.ts';
+import { type ConvertOptions, convert, isPartialOf } from './convert.ts';
+import { type ConvertedModel, manifestFile, modelFormat, openModel } from './converted-model.ts';
+import { explainDiskError } from './hub/disk-errors.ts';
+
+/**
+ * Opens a model that is converted already, or converts a checkpoint once: its converted folder stays in `cacheDir`, under
+ * the hash of the checkpoint. Of several processes that ask at once one converts and the others wait for it; one that
+ * died in the middle holds them up for ten seconds. Throws as `convert` and `openModel` do.
+ */
+export async function ensureConverted(
+  model: string,
+  cacheDir: string,
+  options: ConvertOptions = {},
+): Promise<ConvertedModel> {
+  if (await exists(join(model, manifestFile))) return openModel(model);
+  const target = await cachePath(model, cacheDir).catch((error: unknown) => {
+    throw explainDiskError(error, cacheDir);
+  });
+  const cached = await openModel(target).catch(() => null);
+  if (cached) return cached;
+
+  const release = await lock(target, {
+    realpath: false,
+    lockfilePath: `${target}.lock`,
+    retries: { forever: true, minTimeout: 100, maxTimeout: 500 },
+    // Two conversions do each other no harm, so losing the lock is no reason to stop.
+    onCompromised: () => {},
+  });
+  try {
+    const meanwhile = await openModel(target).catch(() => null);
+    if (meanwhile) return meanwhile;
+    await removeLeftovers(target);
+    return await convert(model, target, options);
+  } finally {
+    // A lock that was lost cannot be released, and need not be.
+    await release().catch(() => {});
+  }
+}
+
+async function cachePath(model: string, cacheDir: string): Promise<string> {
+  await mkdir(cacheDir, { recursive: true });
+  const hash = await checkpointHash(model, join(cacheDir, 'hashes'));
+  return join(cacheDir, `${hash.slice(0, 32)}-v${modelFormat}`);
+}
+
+/** Whoever holds the lock is alone here: what is there is damaged or was left by a process that died. */
+async function removeLeftovers(target: string): Promise<void> {
+  const siblings = await readdir(dirname(target));
+  const partials = siblings.filter((name) => isPartialOf(basename(target), name));
+  for (const path of [target, ...partials.map((name) => join(dirname(target), name))]) {
+    await rm(path, { recursive: true, force: true });
+  }
+}
+
+async function exists(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
+}
