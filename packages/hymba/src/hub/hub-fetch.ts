@@ -23,14 +23,10 @@ export function hubFetch(repository: HubRepository): typeof fetch {
 
 /** Reads a body to its end; a connection that breaks off becomes a `DependencyError`. */
 export async function* bodyOf(response: Response): AsyncGenerator<Uint8Array> {
-  if (!response.body) return;
-  const chunks = response.body[Symbol.asyncIterator]();
-  for (;;) {
-    const next = await chunks.next().catch((error: unknown) => {
-      throw errorOfNetwork(error, response.url);
-    });
-    if (next.done) return;
-    yield next.value;
+  try {
+    if (response.body) yield* response.body;
+  } catch (error) {
+    throw errorOfNetwork(error, response.url);
   }
 }
 

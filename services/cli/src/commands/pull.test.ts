@@ -1,4 +1,5 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -45,6 +46,17 @@ describe('baton pull', () => {
     const run = await runBaton(['pull', 'nvidia/Hymba-tiny'], cwd, { HF_ENDPOINT: hub.endpoint });
     expect(run.stderr).toContain('Trying again: ');
     expect(run.code).toBe(0);
+  });
+
+  it('ends in the middle of a file when the disk is full', async () => {
+    await using hub = await startHubServer({ repositories });
+    const weights = await readFile(join(golden, 'shared-pairs', 'model.safetensors'));
+    const sha256 = createHash('sha256').update(weights).digest('hex');
+    await mkdir(join(cwd, 'here'));
+    await symlink('/dev/full', join(cwd, 'here', `model.safetensors.${sha256}.partial`));
+    const run = await runBaton(['pull', 'nvidia/Hymba-tiny', 'here'], cwd, { HF_ENDPOINT: hub.endpoint });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toMatch(/\nbaton: no space left for .*model\.safetensors.*\n$/);
   });
 
   it('goes through HTTP_PROXY', async () => {
