@@ -7,8 +7,9 @@ import {
   queueName,
   redisPrefix,
 } from '@baton/protocol';
-import { DelayedError, ErrorCode, type Job, UnrecoverableError, WaitingError, Worker } from 'bullmq';
+import { ErrorCode, type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { applyFate, type Fate } from './job-fate.ts';
 import { queueTelemetry } from './queue-telemetry.ts';
 import { connectRedis, RedisHealth } from './redis-client.ts';
 
@@ -39,8 +40,6 @@ export interface ConsumerOptions {
 const lockMs = 2000;
 const renewMs = 500;
 const stalledCheckMs = 500;
-/** How long a job waits after an attempt that may succeed later. */
-const retryMs = 1000;
 /** How long handlers that were told to stop, and then Redis, may take at close. */
 const closeMs = 5000;
 
@@ -122,7 +121,7 @@ export class GenerationConsumer {
 
   /** Settles the job's fate where `close` can wait for it. */
   async #process(queued: Job<unknown>, token: string | undefined): Promise<void> {
-    const settled = this.#decide(queued).then((fate) => settle(queued, token, fate));
+    const settled = this.#decide(queued).then((fate) => applyFate(queued, token, fate));
     this.#running.add(settled);
     try {
       await settled;
@@ -138,6 +137,8 @@ export class GenerationConsumer {
     const { maxClaims } = this.#options;
     let job: GenerationJob | null = null;
     try {
+      // Fetched while the consumer was closing.
+      signal.throwIfAborted();
       job = parseMessage(generationJobSchema, queued.data, `queue ${queueName}, job ${id}`);
       if (queued.stalledCounter >= maxClaims) {
         throw new ServerError(`the generation was given up: ${maxClaims} workers died while they ran it`);
@@ -177,33 +178,6 @@ export class GenerationConsumer {
       else if ('syscall' in error || this.#client.status !== 'ready') health.failed(error);
       else this.#options.onError?.(new ServerError(`queue ${queueName}: ${error.message}`, { cause: error }));
     });
-  }
-}
-
-type Fate =
-  /** Its log says everything now: out of the queue. */
-  | { readonly kind: 'done' }
-  /** Kept in the failed set to be looked at. */
-  | { readonly kind: 'refused'; readonly reason: string }
-  | { readonly kind: 'handed back' }
-  | { readonly kind: 'later' };
-
-/**
- * Tells BullMQ, which takes a fate other than completion as an error once the job has been moved. A job that cannot be
- * moved just stays: its lock runs out and the stalled check puts it back.
- */
-async function settle(queued: Job<unknown>, token: string | undefined, fate: Fate): Promise<void> {
-  switch (fate.kind) {
-    case 'done':
-      return;
-    case 'refused':
-      throw new UnrecoverableError(fate.reason);
-    case 'handed back':
-      await queued.moveToWait(token).catch(() => {});
-      throw new WaitingError();
-    case 'later':
-      await queued.moveToDelayed(Date.now() + retryMs, token).catch(() => {});
-      throw new DelayedError();
   }
 }
 

@@ -1,0 +1,32 @@
+import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
+
+/** How long a job waits after an attempt that may succeed later. */
+const retryMs = 1000;
+
+/** What becomes of a job that was taken. */
+export type Fate =
+  /** Its log says everything now: out of the queue. */
+  | { readonly kind: 'done' }
+  /** Kept in the failed set to be looked at. */
+  | { readonly kind: 'refused'; readonly reason: string }
+  | { readonly kind: 'handed back' }
+  | { readonly kind: 'later' };
+
+/**
+ * Tells BullMQ, which takes a fate other than completion as an error once the job has been moved. A job that cannot be
+ * moved just stays: its lock runs out and the stalled check puts it back.
+ */
+export async function applyFate(queued: Job<unknown>, token: string | undefined, fate: Fate): Promise<void> {
+  switch (fate.kind) {
+    case 'done':
+      return;
+    case 'refused':
+      throw new UnrecoverableError(fate.reason);
+    case 'handed back':
+      await queued.moveToWait(token).catch(() => {});
+      throw new WaitingError();
+    case 'later':
+      await queued.moveToDelayed(Date.now() + retryMs, token).catch(() => {});
+      throw new DelayedError();
+  }
+}
