@@ -55,5 +55,5 @@ it('carries the trace from who adds a job to who runs it, without spans of its i
     attributes: { 'messaging.operation.type': 'process', 'messaging.message.id': id },
   });
   expect(run).toMatchObject({ traceId: request?.traceId, parentSpanId: process_?.spanId });
-  await Promise.all([redis.stop(), receiver.close()]);
+  await Promise.all([redis.stop(), receiver.stop()]);
 });

@@ -26,7 +26,7 @@ let receiver: OtlpReceiver;
 beforeEach(async () => {
   receiver = await OtlpReceiver.start();
 });
-afterEach(() => receiver.close());
+afterEach(() => receiver.stop());
 const otlp = (extra: Record<string, string> = {}) => ({
   OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
   ...extra,

@@ -30,7 +30,7 @@ let receiver: OtlpReceiver;
 beforeEach(async () => {
   receiver = await OtlpReceiver.start();
 });
-afterEach(() => receiver.close());
+afterEach(() => receiver.stop());
 
 const post = (body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string>, path = '/v1/traces') =>
   fetch(receiver.endpoint + path, { method: 'POST', body, headers });

@@ -83,7 +83,7 @@ export class OtlpReceiver {
     }
   }
 
-  async close(): Promise<void> {
+  async stop(): Promise<void> {
     this.#server.closeAllConnections();
     this.#server.close();
     await once(this.#server, 'close');
