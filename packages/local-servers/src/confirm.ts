@@ -10,6 +10,9 @@ export function confirmAtTerminal(): Confirm | undefined {
     try {
       const answer = await terminal.question(`${question} [Y/n] `);
       return /^(y(es)?)?$/i.test(answer.trim());
+    } catch {
+      // Ctrl-C or Ctrl-D instead of an answer.
+      return false;
     } finally {
       terminal.close();
     }

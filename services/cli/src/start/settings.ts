@@ -1,12 +1,12 @@
 import { availableParallelism, hostname } from 'node:os';
-import { basename, join, resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { type Environment, loadEnv, type VariableName, variables } from '@baton/environment';
+import { embeddedModel } from '@baton/hymba';
 
 const allVariables = Object.keys(variables) as VariableName[];
 
 /** The project's folder. */
 export const root = resolve(import.meta.dirname, '../../../..');
-const embeddedModel = join(root, 'packages/hymba/models/hymba-tiny-stories');
 
 export interface StartSettings {
   readonly env: Environment<VariableName>;
