@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { NotFoundError, RequestError } from '@baton/errors';
 import { type LogEntry, logEntrySchema, logStream, logSubject, parseMessage, shardOf } from '@baton/protocol';
-import { injectContext } from '@baton/telemetry';
+import { attributes, injectContext, withSpan } from '@baton/telemetry';
 import {
   JetStreamApiCodes,
   JetStreamApiError,
@@ -10,6 +10,7 @@ import {
   type StoredMsg,
 } from '@nats-io/jetstream';
 import { headers, type MsgHdrs } from '@nats-io/transport-node';
+import { type Attributes, SpanKind } from '@opentelemetry/api';
 import type { TokenLogSettings } from './settings.ts';
 import { StaleReadError, whileUnavailable } from './unavailable.ts';
 
@@ -87,7 +88,14 @@ export class LogStore {
         return await this.#explainConflict(id, appendId, top);
       }
     };
-    return whileUnavailable(`append to ${subject}`, attempt, this.#settings);
+    const append = () => whileUnavailable(`append to ${subject}`, attempt, this.#settings);
+    // Not a span for every token: `decode` is one.
+    if (entry.kind === 'tokens' || entry.kind === 'prompt') return append();
+    return withSpan(
+      `append ${entry.kind}`,
+      { kind: SpanKind.PRODUCER, attributes: spanAttributes(id) },
+      append,
+    );
   }
 
   async #explainConflict(id: string, appendId: string, top: Top): Promise<AppendResult> {
@@ -164,4 +172,13 @@ function isWrongLastSequence(error: unknown): boolean {
     (error.code === JetStreamApiCodes.StreamWrongLastSequence ||
       error.code === JetStreamApiCodes.StreamWrongLastSequenceUnknown)
   );
+}
+
+function spanAttributes(id: string): Attributes {
+  return {
+    [attributes.messagingSystem]: 'nats',
+    [attributes.messagingOperation]: 'send',
+    [attributes.messagingDestination]: 'baton.log',
+    [attributes.messagingMessageId]: id,
+  };
 }

@@ -24,17 +24,15 @@ export async function runGeneration(
   if (writer === null) return;
   try {
     const { reason, sampled } = await run(job, { state, writer, engine, signal });
-    await withSpan('finish', { attributes: { [attributes.finishReasons]: [reason] } }, () =>
-      writer.append({
-        kind: 'finish',
-        reason,
-        usage: {
-          prompt_tokens: job.prompt.length,
-          cached_tokens: 0,
-          completion_tokens: state.tokens.length + sampled,
-        },
-      }),
-    );
+    await writer.append({
+      kind: 'finish',
+      reason,
+      usage: {
+        prompt_tokens: job.prompt.length,
+        cached_tokens: 0,
+        completion_tokens: state.tokens.length + sampled,
+      },
+    });
   } catch (error) {
     if (signal.aborted && error === signal.reason) throw error;
     const failure =
@@ -99,7 +97,10 @@ async function run(
     }
     await writer.flush();
     span.setAttribute(attributes.outputTokens, sampled);
-    if (reason !== undefined) return { reason, sampled };
+    if (reason !== undefined) {
+      span.setAttribute(attributes.finishReasons, [reason]);
+      return { reason, sampled };
+    }
     // The sequence was aborted, and not because the log is lost: `flush` would have thrown.
     if (!writer.cancelled.aborted) signal.throwIfAborted();
     return { reason: 'cancelled', sampled };

@@ -1,0 +1,62 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+
+const root = new URL('../../', import.meta.url);
+
+/** A service in a process of its own, with what it wrote. Killed with its test. */
+export class ServiceProcess {
+  readonly child: ChildProcess;
+  readonly name: string;
+  output = '';
+
+  constructor(name: 'gateway' | 'worker', env: Record<string, string>) {
+    this.name = name;
+    this.child = spawn(process.execPath, [fileURLToPath(new URL(`services/${name}/src/main.ts`, root))], {
+      env: { PATH: process.env['PATH'] ?? '', ...env },
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    });
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.output += text;
+      });
+    }
+  }
+
+  /** Resolves when the process reports over IPC that it is ready; rejects with its output when it ends first. */
+  async ready(): Promise<this> {
+    await new Promise<void>((resolve, reject) => {
+      this.child.on('message', (message) => {
+        if (message === 'ready') resolve();
+      });
+      this.child.once('exit', (code, signal) => {
+        reject(new Error(`${this.name} ended (${code ?? signal}) before it was ready:\n${this.output}`));
+      });
+    });
+    return this;
+  }
+
+  get alive(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  async end(signal: NodeJS.Signals): Promise<number | null> {
+    if (!this.alive) return this.child.exitCode;
+    const exit = once(this.child, 'exit');
+    this.child.kill(signal);
+    await exit;
+    return this.child.exitCode;
+  }
+}
+
+/** A port nobody listens on at this moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
