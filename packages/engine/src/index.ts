@@ -1,5 +1,4 @@
 export type { Engine, EngineModel, EngineOutput, EngineRequest } from './engine.ts';
-export { ModelRunner, type ModelRunnerOptions } from './model-runner.ts';
-export { SessionState, type SessionStateData } from './session-state.ts';
+export type { SessionStateData } from './session-state.ts';
 export type { ThreadOptions } from './thread/messages.ts';
 export { createEngine } from './threaded-engine.ts';

@@ -110,7 +110,7 @@ export class ModelRunner implements Runner<SessionState> {
 }
 
 async function openGraph(
-  { folder }: ConvertedModel,
+  { folder, weightForm }: ConvertedModel,
   mode: GraphMode,
   { threads }: ModelRunnerOptions,
 ): Promise<InferenceSession> {
@@ -119,8 +119,14 @@ async function openGraph(
     return await InferenceSession.create(file, {
       executionProviders: ['cpu'],
       intraOpNumThreads: threads,
-      // Waiting threads that spin take the cores that other workers on the machine need.
-      extra: { session: { intra_op: { allow_spinning: '0' } } },
+      extra: {
+        session: {
+          // Waiting threads that spin take the cores that other workers on the machine need.
+          intra_op: { allow_spinning: '0' },
+          // Packing would copy the weights for each graph of each worker; as they are they stay mapped, and shared by all.
+          disable_prepacking: weightForm === 'float32' ? '1' : '0',
+        },
+      },
     });
   } catch (error) {
     throw new CheckpointError('invalid_checkpoint', `${file} cannot be opened: ${String(error)}`, { file });

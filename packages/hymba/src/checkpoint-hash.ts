@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, readFile, realpath, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -31,7 +31,7 @@ export async function checkpointHash(folder: string, memoDir: string): Promise<s
   const result = hash.digest('hex');
   await mkdir(memoDir, { recursive: true });
   // Renamed into place, since another process may be reading it.
-  const temporary = `${memoFile}.${process.pid}.partial`;
+  const temporary = `${memoFile}.${randomUUID()}.partial`;
   await writeFile(temporary, JSON.stringify({ files, hash: result }));
   await rename(temporary, memoFile);
   return result;

@@ -44,5 +44,5 @@ export const graphFiles = { prefill: 'prefill.onnx', decode: 'decode.onnx' } as 
   string
 >;
 
-/** Hides a key: far below any score, yet finite, so that no sum of it overflows. */
-export const maskedBias = -1e30;
+/** Hides a key: far below any score, yet finite, so that no sum of it overflows (and exact in float32). */
+export const maskedBias = -(2 ** 100);

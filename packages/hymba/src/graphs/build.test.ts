@@ -1,0 +1,92 @@
+import { goldenCheckpoint, goldenNames } from '@baton/testing';
+import { fromBinary } from '@bufbuild/protobuf';
+import { describe, expect, it } from 'vitest';
+import { readConfig } from '../config.ts';
+import { type GraphProto, ModelProtoSchema, type ValueInfoProto } from '../generated/onnx-ml_pb.ts';
+import { WeightLayout } from '../weights/layout.ts';
+import { buildGraph } from './build.ts';
+import type { GraphMode } from './contract.ts';
+
+const cases = goldenNames.flatMap((name) => (['prefill', 'decode'] as const).map((mode) => ({ name, mode })));
+
+describe.each(cases)('the $mode graph of $name', ({ name, mode }) => {
+  it('defines every value once and before its use', async () => {
+    checkValues(await graphOf(name, mode), new Set());
+  });
+
+  it('finds its weights where the layout puts them', async () => {
+    const layout = new WeightLayout(await readConfig(goldenCheckpoint(name)));
+    const places = new Map(layout.tensors.map(({ name, offset, bytes }) => [name, `${offset}+${bytes}`]));
+    const external = (await graphOf(name, mode)).initializer.filter(
+      (tensor) => tensor.externalData.length > 0,
+    );
+    expect(external.length).toBeGreaterThanOrEqual(layout.tensors.length);
+    for (const tensor of external) {
+      const { location, offset, length } = Object.fromEntries(
+        tensor.externalData.map(({ key, value }) => [key, value]),
+      );
+      expect(location).toBe('weights.bin');
+      expect(Number(offset) + Number(length)).toBeLessThanOrEqual(layout.bytes);
+      expect(places.get(tensor.name) ?? 'tied', tensor.name).toBeOneOf([`${offset}+${length}`, 'tied']);
+    }
+  });
+});
+
+describe('the interface', () => {
+  it('of a decode step is open in the batch and takes one token of each sequence', async () => {
+    const { input, output } = await graphOf('shared-pairs', 'decode');
+    const shapes = Object.fromEntries([...input, ...output].map((value) => [value.name, shapeOf(value)]));
+    expect(shapes).toMatchObject({
+      input_ids: ['B', 1],
+      position_ids: ['B', 1],
+      logit_rows: ['R'],
+      bias_global: ['B', 1, 1, 'S_global'],
+      bias_sliding: ['B', 1, 1, 'S_sliding'],
+      k_cache_4: ['B', 1, 'P_global', 16],
+      v_cache_1: ['B', 1, 'P_sliding', 32],
+      conv_6: ['B', 3, 160],
+      ssm_6: ['B', 16, 160],
+      logits: ['R', 264],
+      k_new_4: ['B', 1, 1, 16],
+      v_new_1: ['B', 1, 1, 32],
+      conv_new_6: ['B', 3, 160],
+      ssm_new_6: ['B', 16, 160],
+    });
+    expect(shapes).not.toHaveProperty('k_cache_5');
+  });
+
+  it('of a prefill takes one sequence', async () => {
+    const { input } = await graphOf('shared-pairs', 'prefill');
+    expect(input.map(shapeOf).every(([first]) => first !== 'B')).toBe(true);
+  });
+});
+
+async function graphOf(name: (typeof goldenNames)[number], mode: GraphMode): Promise<GraphProto> {
+  const config = await readConfig(goldenCheckpoint(name));
+  const { graph } = fromBinary(ModelProtoSchema, buildGraph(mode, config, new WeightLayout(config)));
+  if (!graph) throw new Error('a model without a graph');
+  return graph;
+}
+
+/** `outer` are the values that a subgraph sees of the graph around it. */
+function checkValues(graph: GraphProto, outer: ReadonlySet<string>): void {
+  const known = new Set(outer);
+  const define = (name: string) => {
+    expect(known.has(name), `${name} is defined twice`).toBe(false);
+    known.add(name);
+  };
+  for (const { name } of [...graph.input, ...graph.initializer]) define(name);
+  for (const node of graph.node) {
+    for (const input of node.input) expect(known.has(input), `${node.name} reads ${input}`).toBe(true);
+    for (const attribute of node.attribute) if (attribute.g) checkValues(attribute.g, known);
+    for (const output of node.output) define(output);
+  }
+  for (const { name } of graph.output) expect(known.has(name), `output ${name}`).toBe(true);
+}
+
+function shapeOf({ type }: ValueInfoProto): (string | number | null)[] {
+  if (type?.value.case !== 'tensorType') return [];
+  return (type.value.value.shape?.dim ?? []).map(({ value }) =>
+    value.case === 'dimValue' ? Number(value.value) : (value.value ?? null),
+  );
+}
