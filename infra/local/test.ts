@@ -54,13 +54,24 @@ function readReport(folder: string): unknown {
 async function runTurbo(): Promise<number> {
   const tasks = ['lint', 'lint:root', 'typecheck', 'typecheck:root', 'test', 'test:root'];
   const options = ['--continue=always', '--concurrency=2', '--output-logs=new-only', '--log-order=grouped'];
+  // Turbo has every task write colours, also into a file.
+  const colours = process.stdout.isTTY ? {} : { NO_COLOR: '1', FORCE_COLOR: '0' };
   const turbo = spawn('turbo', ['run', ...tasks, ...options, '--cache=local:rw'], {
     cwd: root,
+    detached: true,
     stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', TURBO_NO_UPDATE_NOTIFIER: '1' },
+    env: {
+      ...process.env,
+      ...colours,
+      TURBO_TELEMETRY_DISABLED: '1',
+      DO_NOT_TRACK: '1',
+      TURBO_NO_UPDATE_NOTIFIER: '1',
+    },
   });
-  // Turbo ends its tasks before itself; we wait for it, so that nothing is left running.
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => turbo.kill(signal));
+  // To the whole group, since the program that runs turbo proper does not pass signals on. Turbo ends its tasks before
+  // itself, and we wait for it, so that nothing is left running.
+  const stop = (signal: NodeJS.Signals) => turbo.pid !== undefined && process.kill(-turbo.pid, signal);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop(signal));
   const [code] = await once(turbo, 'exit');
   return typeof code === 'number' ? code : 1;
 }
