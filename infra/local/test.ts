@@ -27,7 +27,7 @@ async function checkEverything(): Promise<number> {
   return code === 0 && totals.failed === 0 ? 0 : 1;
 }
 
-/** Every workspace that has tests, and this folder's parent, which is checked by the root's own scripts. */
+/** Every workspace that has tests, and `infra`, which the root's own scripts check. */
 function testedFolders(): string[] {
   const readJson = (path: string) => JSON.parse(readFileSync(join(root, path), 'utf8'));
   const manifests: string[] = readJson('package.json').workspaces.map(
@@ -70,8 +70,10 @@ async function runTurbo(): Promise<number> {
   });
   // To the whole group, since the program that runs turbo proper does not pass signals on. Turbo ends its tasks before
   // itself, and we wait for it, so that nothing is left running.
-  const stop = (signal: NodeJS.Signals) => turbo.pid !== undefined && process.kill(-turbo.pid, signal);
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop(signal));
+  const stop = (signal: NodeJS.Signals) => {
+    if (turbo.pid !== undefined && turbo.exitCode === null) process.kill(-turbo.pid, signal);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
   const [code] = await once(turbo, 'exit');
   return typeof code === 'number' ? code : 1;
 }

@@ -71,7 +71,7 @@ async function bringUp(source: NodeJS.ProcessEnv, stop: StopRequest, fleet: Flee
         hurried: stop.hurried,
       });
 
-  say(`Starting ${workerIds.length} workers and the gateway; logs are in ${logs}`);
+  say(`Starting the gateway and workers (${workerIds.length}); logs are in ${logs}`);
   const workers = workerIds.map((id) => {
     const ownEnv = { BATON_WORKER_ID: id, BATON_THREADS: String(threadsPerWorker) };
     return [id, service('worker', id, ownEnv)] as const;
