@@ -111,6 +111,7 @@ async function readExpected(folder: string): Promise<Expected> {
     return Array.from(new BigInt64Array(bytes.buffer), Number);
   };
   const [rows = 0, length = 0] = [...file.tensors].find(({ name }) => name === 'input_ids')?.shape ?? [];
+  expect(rows * length).toBeGreaterThan(0);
   const inputIds = await ids('input_ids');
   const logits = await file.floats('logits');
   const perRow = logits.length / rows;

@@ -1,8 +1,8 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CheckpointError, MessageError, RequestError } from '@baton/errors';
-import { convert } from '@baton/hymba';
+import { convert, writeRandomCheckpoint } from '@baton/hymba';
 import { goldenCheckpoint } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ModelRunner } from './model-runner.ts';
@@ -60,6 +60,41 @@ describe('a step', () => {
     await runner.run(runner.newState(), { ids: [1, 2, 3, 4], rows: [] });
     const beside = await runner.run(state, { ids: [7], rows: [0] });
     expectClose(beside, alone);
+  });
+});
+
+describe('a configuration that no golden checkpoint has', () => {
+  it.each([
+    { title: 'no meta tokens', changes: { num_memory_tokens: 0 } },
+    { title: 'more meta tokens than the window', changes: { num_memory_tokens: 20, sliding_window: 3 } },
+    { title: 'a window of one', changes: { sliding_window: 1 } },
+    { title: 'no window', changes: { sliding_window: null } },
+    { title: 'no global layer', changes: { global_attn_idx: [] } },
+    { title: 'a short convolution', changes: { mamba_d_conv: 2 } },
+    {
+      title: 'grouped queries and narrow values',
+      changes: { num_key_value_heads: 1, mamba_expand: 1, v_head_dim: 16 },
+    },
+  ])('$title: chunks and single tokens agree with one prefill', async ({ title, changes }) => {
+    const name = title.replaceAll(' ', '-');
+    const text = await readFile(join(goldenCheckpoint('no-sharing'), 'config.json'), 'utf8');
+    await writeRandomCheckpoint(join(folder, `${name}-checkpoint`), { ...JSON.parse(text), ...changes });
+    await convert(join(folder, `${name}-checkpoint`), join(folder, name));
+    const odd = await ModelRunner.open(join(folder, name), { threads: 1 });
+    const ids = Array.from({ length: 40 }, (_, i) => (i * 37) % 264);
+    const whole = await odd.run(odd.newState(), { ids, rows: [39] });
+    for (const chunk of [1, 9]) {
+      let state = odd.newState();
+      let last = new Float32Array();
+      for (let from = 0; from < ids.length; from += chunk) {
+        const part = ids.slice(from, from + chunk);
+        last = Float32Array.from(await odd.run(state, { ids: part, rows: [part.length - 1] }));
+        state = odd.importState(odd.exportState(state));
+      }
+      expectClose(last, whole);
+    }
+    expect(whole.some((value) => Math.abs(value) > 1e-3)).toBe(true);
+    await odd.close();
   });
 });
 

@@ -29,7 +29,7 @@ export function kindInputs(context: GraphContext, kind: KvCacheSpec['kind']): Ki
   return { bias: graph.op('Reshape', [repeated, shape]), cut };
 }
 
-/** Rotates `heads` heads packed in x [B, T, heads·Dk]; `half-split` pairs, as the released code has them. */
+/** Rotates the heads packed in x [B, T, heads·Dk]: element i of a head's first half with element i of its second. */
 export function rotate(context: GraphContext, x: Value, heads: number): Value {
   const tables = [weight(context, 'rope.cos'), weight(context, 'rope.sin')];
   return context.graph.op('com.microsoft.RotaryEmbedding', [x, graphNames.positionIds, ...tables], {
@@ -69,13 +69,8 @@ export function attention(context: GraphContext, queries: Value, cache: number, 
   const scaled = { transB: int(1), alpha: float(1 / Math.sqrt(config.keySize)) };
   const folded = foldQueries(context, queries);
   const scoreOf = (keys: Value) => graph.op('com.microsoft.FusedMatMul', [folded, keys], scaled);
-  const scores = graph.op(
-    'Concat',
-    [scoreOf(graphNames.keyCache(cache)), scoreOf(graphNames.newKeys(cache))],
-    {
-      axis: int(-1),
-    },
-  );
+  const parts = [scoreOf(graphNames.keyCache(cache)), scoreOf(graphNames.newKeys(cache))];
+  const scores = graph.op('Concat', parts, { axis: int(-1) });
   const probabilities = graph.op('Softmax', [graph.op('Add', [scores, kind.bias])], { axis: int(-1) });
   const [ofCache, ofNew] = graph.splitAt(probabilities, kind.cut);
   const read = graph.op('Add', [

@@ -100,12 +100,6 @@ export class GraphBuilder {
     return this.#split(value, sizes, 2) as [Value, Value];
   }
 
-  #split(value: Value, sizes: Value, count: number): Value[] {
-    const outputs = this.#fresh(count);
-    this.node('Split', [value, sizes], outputs, { axis: int(-1) });
-    return outputs;
-  }
-
   /** A constant vector of whole numbers, such as a shape. */
   int64s(values: readonly number[]): Value {
     return this.#constant('int64', [values.length], values, BigInt64Array.from(values, BigInt));
@@ -116,6 +110,7 @@ export class GraphBuilder {
     return this.#constant('float32', [], [value], Float32Array.of(value));
   }
 
+  /** A weight in a file beside the model; naming it twice adds it once. */
   external({ name, type, dims, file, offset, bytes }: ExternalTensor): Value {
     const externalData = Object.entries({ location: file, offset, length: bytes }).map(([key, value]) => ({
       key,
@@ -160,6 +155,12 @@ export class GraphBuilder {
         graph: this.graph(),
       }),
     );
+  }
+
+  #split(value: Value, sizes: Value, count: number): Value[] {
+    const outputs = this.#fresh(count);
+    this.node('Split', [value, sizes], outputs, { axis: int(-1) });
+    return outputs;
   }
 
   #constant(
