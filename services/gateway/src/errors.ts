@@ -2,6 +2,7 @@ import {
   BatonError,
   type ErrorCode,
   NotFoundError,
+  OverloadedError,
   outcomeOf,
   RequestError,
   ServerError,
@@ -12,11 +13,12 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 /** The generation ended in an error entry, which says why. */
 export class GenerationError extends BatonError {
   readonly code: ErrorCode;
-  readonly retryable = true;
+  readonly retryable: boolean;
 
   constructor(entry: LogEntryOf<'error'>) {
     super(entry.message);
     this.code = entry.code;
+    this.retryable = outcomeOf(entry.code).status >= 500;
   }
 }
 
@@ -60,8 +62,10 @@ export function installErrorHandling(app: FastifyInstance): void {
   app.setErrorHandler((thrown, request, reply) => {
     const error = asBatonError(thrown);
     const { status } = outcomeOf(error.code);
-    if (status >= 500) request.log.error({ err: error.cause ?? error }, error.message);
-    if ('retryAfterMs' in error && typeof error.retryAfterMs === 'number') {
+    // A client that has left gets no answer, and nothing went wrong.
+    if (status >= 500 && !reply.raw.destroyed)
+      request.log.error({ err: error.cause ?? error }, error.message);
+    if (error instanceof OverloadedError) {
       reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
       reply.header('retry-after-ms', error.retryAfterMs);
     }

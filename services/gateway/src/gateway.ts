@@ -1,6 +1,7 @@
 import type { TokenLog } from '@baton/log';
 import type { GenerationQueue } from '@baton/queue';
 import type { FastifyBaseLogger } from 'fastify';
+import type { RunningTasks } from './running-tasks.ts';
 import type { ServedModel } from './served-model.ts';
 
 export interface GatewaySettings {
@@ -28,6 +29,7 @@ export interface Gateway {
   readonly queue: GenerationQueue;
   readonly settings: GatewaySettings;
   readonly logger: FastifyBaseLogger;
+  readonly tasks: RunningTasks;
   /** Aborted when the gateway stops waiting for its connections. */
   readonly stopping: AbortSignal;
 }

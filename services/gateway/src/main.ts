@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import { loadEnv } from '@baton/environment';
 import { BatonError, ConfigurationError } from '@baton/errors';
+import { embeddedModel } from '@baton/hymba';
 import { TokenLog } from '@baton/log';
 import { GenerationQueue } from '@baton/queue';
 import { startTelemetry } from '@baton/telemetry';
@@ -10,9 +10,6 @@ import packageJson from '../package.json' with { type: 'json' };
 import { loadServedModel } from './served-model.ts';
 import { createGatewayServer } from './server.ts';
 
-const embeddedModel = fileURLToPath(
-  new URL('../../../packages/hymba/models/hymba-tiny-stories', import.meta.url),
-);
 const loopback = ['127.0.0.1', '::1', 'localhost'];
 
 async function main(): Promise<void> {
@@ -31,8 +28,10 @@ async function main(): Promise<void> {
     'BATON_SHUTDOWN_TIMEOUT',
     'BATON_LOG_LEVEL',
   ]);
-  const redisUrl = required('BATON_REDIS_URL', env.BATON_REDIS_URL);
-  const natsUrl = required('BATON_NATS_URL', env.BATON_NATS_URL);
+  const { BATON_REDIS_URL: redisUrl, BATON_NATS_URL: natsUrl } = env;
+  if (redisUrl === undefined || natsUrl === undefined) {
+    throw new ConfigurationError('BATON_REDIS_URL and BATON_NATS_URL must be set (npm start sets them)');
+  }
   const logger = pino({ name: 'gateway', level: env.BATON_LOG_LEVEL });
   const telemetry = await startTelemetry({
     service: 'baton-gateway',
@@ -41,7 +40,9 @@ async function main(): Promise<void> {
   });
 
   const model = await loadServedModel(env.BATON_MODEL ?? embeddedModel, env.BATON_MODEL_NAME);
-  const queue = await GenerationQueue.open(redisUrl);
+  const queue = await GenerationQueue.open(redisUrl, {
+    onError: (error) => logger.error({ err: error }, error.message),
+  });
   const log = await TokenLog.open(natsUrl, {
     shards: env.BATON_LOG_SHARDS,
     replicas: env.BATON_LOG_REPLICAS,
@@ -79,11 +80,6 @@ async function main(): Promise<void> {
       : 'ready; listens on loopback only, since there are no API keys',
   );
   process.send?.('ready');
-}
-
-function required(name: string, value: string | undefined): string {
-  if (value !== undefined) return value;
-  throw new ConfigurationError(`${name} must be set (npm start sets it)`);
 }
 
 async function listen(

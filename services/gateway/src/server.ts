@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+import { OverloadedError } from '@baton/errors';
 import type { TokenLog } from '@baton/log';
 import { newId } from '@baton/protocol';
 import type { GenerationQueue } from '@baton/queue';
@@ -16,8 +18,12 @@ import { completionRoutes } from './routes/completions.ts';
 import { healthRoutes } from './routes/health.ts';
 import { modelRoutes } from './routes/models.ts';
 import { responseRoutes } from './routes/responses.ts';
+import { RunningTasks } from './running-tasks.ts';
 import type { ServedModel } from './served-model.ts';
 import { chooseSubprotocol } from './ws/subprotocol.ts';
+
+/** How long cancelling what nobody can read any more may hold up a stop. */
+const tidyUpMs = 1000;
 
 export interface GatewayServerOptions {
   readonly model: ServedModel;
@@ -58,10 +64,14 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   });
   const stopping = new AbortController();
   const { model, log, queue } = options;
-  const gateway: Gateway = { model, log, queue, settings, logger: app.log, stopping: stopping.signal };
+  /** An upgrade is not answered by Fastify's reply. */
+  const requestIds = new WeakMap<IncomingMessage, string>();
+  const tasks = new RunningTasks();
+  const gateway: Gateway = { model, log, queue, settings, logger: app.log, tasks, stopping: stopping.signal };
 
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
+    requestIds.set(request.raw, request.id);
   });
   app.removeContentTypeParser('text/plain');
   installErrorHandling(app);
@@ -71,6 +81,9 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
       for (const client of app.websocketServer.clients) client.close(1012, 'restarting');
       done();
     },
+  });
+  app.websocketServer.on('headers', (headers, request) => {
+    headers.push(`x-request-id: ${requestIds.get(request)}`);
   });
   await app.register(async (routes) => {
     healthRoutes(routes, gateway);
@@ -84,7 +97,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     app,
     async stop(timeoutMs) {
       const deadline = setTimeout(() => {
-        stopping.abort();
+        stopping.abort(new OverloadedError('overloaded', 'this server is stopping; try again', 1000));
         for (const client of app.websocketServer.clients) client.terminate();
       }, timeoutMs);
       // A connection that carried a stream when the server stopped stays open, idle, after it.
@@ -92,6 +105,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
       await app.close();
       clearTimeout(deadline);
       clearInterval(idle);
+      await tasks.settle(tidyUpMs);
     },
   };
 }

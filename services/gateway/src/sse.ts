@@ -28,7 +28,7 @@ export async function sendFrames(
   });
   raw.socket?.setNoDelay(true);
   const keepAlive = setInterval(() => {
-    if (!raw.writableNeedDrain) raw.write(': keep-alive\n\n');
+    if (!raw.destroyed && !raw.writableEnded && !raw.writableNeedDrain) raw.write(': keep-alive\n\n');
   }, keepAliveMs);
   try {
     await pipeline(frames, raw, { signal });

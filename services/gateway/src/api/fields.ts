@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { refuse } from './parse-request.ts';
 
 /** `null` means the same as leaving the field out, everywhere in the OpenAI API. */
-const optional = <S extends z.ZodType>(schema: S) => schema.nullish();
+export const optional = <S extends z.ZodType>(schema: S) => schema.nullish();
 
 /** A field Baton knows but does nothing for: only the values that ask for nothing are accepted. */
 export function unsupportedParameter(...noOps: unknown[]) {
@@ -77,7 +77,7 @@ export const streamFields = {
   stream_options: optional(
     z.strictObject({
       include_usage: optional(z.boolean()),
-      /** Nothing is padded, and nothing in the API says that it must be. */
+      /** Padding against eavesdroppers who count bytes; there is none. */
       include_obfuscation: optional(z.boolean()),
     }),
   ),
@@ -86,4 +86,3 @@ export const streamFields = {
 /** Alternatives to report for each token. */
 export const topLogprobs = optional(z.int().min(0).max(20));
 export const modelField = z.string().min(1);
-export { optional };

@@ -14,7 +14,7 @@ export async function* follow(
 ): AsyncGenerator<LogEntry, void> {
   let progressed = true;
   const watch = setInterval(() => {
-    if (!progressed) void putBackIfLost(gateway, job);
+    if (!progressed) void putBackIfLost(gateway, job).then((ended) => ended && clearInterval(watch));
     progressed = false;
   }, gateway.settings.stalledAfterMs);
   try {
@@ -58,15 +58,16 @@ export async function leave(
 
 /**
  * Adds the job again where the queue does not know it and the log has not ended: a Redis restart may lose its last
- * second. The queue is asked first, since a job leaves it only after its log has ended.
+ * second. The queue is asked first, since a job leaves it only after its log has ended. True once the log has ended.
  */
-async function putBackIfLost({ queue, log, logger }: Gateway, job: GenerationJob): Promise<void> {
+async function putBackIfLost({ queue, log, logger }: Gateway, job: GenerationJob): Promise<boolean> {
   try {
-    if (await queue.has(job.id)) return;
-    if ((await log.read(job.id))?.terminal) return;
+    if (await queue.has(job.id)) return false;
+    if ((await log.read(job.id))?.terminal) return true;
     await queue.add(job);
     logger.warn({ generation: job.id }, 'put back a generation that the queue had lost');
   } catch (error) {
     logger.warn({ err: error, generation: job.id }, 'cannot look after a stalled generation yet');
   }
+  return false;
 }

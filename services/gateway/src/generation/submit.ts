@@ -1,7 +1,7 @@
 import { DependencyError, OverloadedError } from '@baton/errors';
 import type { LogSubscription } from '@baton/log';
 import type { GenerationJob } from '@baton/protocol';
-import { withSpan } from '@baton/telemetry';
+import { attributes, withSpan } from '@baton/telemetry';
 import type { Gateway } from '../gateway.ts';
 
 /** A generation and the feed of its log. */
@@ -13,20 +13,45 @@ export interface Generation {
 /** Long enough for a worker to finish something, short enough to be tried. */
 const retryAfterMs = 1000;
 
+/** Throws `OverloadedError` where the queue has no room for `more` generations. */
+export async function admit({ queue, settings }: Gateway, more: number): Promise<void> {
+  const { waiting } = await queue.counts();
+  if (waiting + more <= settings.queueLimit) return;
+  throw new OverloadedError(
+    'overloaded',
+    `${waiting} generations are waiting and at most ${settings.queueLimit} may; try again later`,
+    retryAfterMs,
+  );
+}
+
 /** Listens for a generation, which may not be there yet: whatever happens to it from here on is not missed. */
 export async function subscribe({ log }: Gateway, job: GenerationJob): Promise<Generation> {
   return { job, feed: await log.subscribe(job.id) };
 }
 
+/** Listens for every generation, or for none where one fails. */
+export async function subscribeAll(gateway: Gateway, jobs: readonly GenerationJob[]): Promise<Generation[]> {
+  const results = await Promise.allSettled(jobs.map((job) => subscribe(gateway, job)));
+  const generations = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const failure = results.find((result) => result.status === 'rejected');
+  if (!failure) return generations;
+  for (const { feed } of generations) feed.close();
+  throw failure.reason;
+}
+
 /**
  * Hands one request's generations, which are subscribed to, over to the workers: adding their jobs is the commit point.
- * Throws `OverloadedError` where too many wait already, `DependencyError` where Redis or NATS does not answer,
- * `RequestError` for what the log cannot hold; the generations are then closed.
+ * Throws `DependencyError` where Redis does not answer, `RequestError` for what the log cannot hold; the generations are
+ * then closed and withdrawn.
  */
 export async function enqueue(gateway: Gateway, generations: readonly Generation[]): Promise<void> {
-  await withSpan('enqueue', {}, async () => {
+  const [first] = generations;
+  const names = first && {
+    [attributes.requestModel]: first.job.model,
+    [attributes.responseId]: first.job.id,
+  };
+  await withSpan('enqueue', { ...(names && { attributes: names }) }, async () => {
     try {
-      await admit(gateway, generations.length);
       await Promise.all(generations.map(({ job }) => gateway.queue.add(job)));
       await Promise.all(generations.map(({ job }) => appendQueued(gateway, job)));
     } catch (error) {
@@ -35,16 +60,6 @@ export async function enqueue(gateway: Gateway, generations: readonly Generation
       throw error;
     }
   });
-}
-
-async function admit({ queue, settings }: Gateway, more: number): Promise<void> {
-  const { waiting } = await queue.counts();
-  if (waiting + more <= settings.queueLimit) return;
-  throw new OverloadedError(
-    'overloaded',
-    `${waiting} generations are waiting and at most ${settings.queueLimit} may; try again later`,
-    retryAfterMs,
-  );
 }
 
 /** The job is committed: where NATS is away for a moment, the worker appends entry 0 instead. */

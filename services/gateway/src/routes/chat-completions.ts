@@ -7,7 +7,7 @@ import { choiceSeed, resolveSampling } from '../api/resolve-sampling.ts';
 import type { Gateway } from '../gateway.ts';
 import { finish, leave } from '../generation/follow.ts';
 import { chatPrompt, requireModel } from '../generation/prompt.ts';
-import { enqueue, subscribe } from '../generation/submit.ts';
+import { admit, enqueue, subscribeAll } from '../generation/submit.ts';
 import { chatChunks, chatCompletion, chatUsageChunk } from '../render/chat.ts';
 import type { CompletionHead } from '../render/completion-head.ts';
 import type { ServedModel } from '../served-model.ts';
@@ -22,13 +22,14 @@ export function chatCompletionRoutes(app: FastifyInstance, gateway: Gateway): vo
 
   app.post(
     '/v1/chat/completions',
-    traced(async (request, reply) => {
+    traced(gateway, async (request, reply) => {
       const { body, head, jobs } = await withSpan('validate', {}, () => {
         const body = parseRequest(chatRequest, request.body);
         return { body, ...chatJobs(body, model) };
       });
       const signal = clientSignal(reply, stopping);
-      const generations = await Promise.all(jobs.map((job) => subscribe(gateway, job)));
+      await admit(gateway, jobs.length);
+      const generations = await subscribeAll(gateway, jobs);
       await enqueue(gateway, generations);
       try {
         return await withSpan('deliver', {}, async () => {

@@ -8,7 +8,7 @@ import { choiceSeed, resolveSampling } from '../api/resolve-sampling.ts';
 import type { Gateway } from '../gateway.ts';
 import { finish, leave } from '../generation/follow.ts';
 import { plainPrompt, requireModel } from '../generation/prompt.ts';
-import { enqueue, subscribe } from '../generation/submit.ts';
+import { admit, enqueue, subscribeAll } from '../generation/submit.ts';
 import type { CompletionHead } from '../render/completion-head.ts';
 import {
   type CompletionEcho,
@@ -33,14 +33,15 @@ export function completionRoutes(app: FastifyInstance, gateway: Gateway): void {
 
   app.post(
     '/v1/completions',
-    traced(async (request, reply) => {
+    traced(gateway, async (request, reply) => {
       const { body, head, jobs } = await withSpan('validate', {}, () => {
         const body = parseRequest(completionRequest, request.body);
         return { body, ...completionJobs(body, model) };
       });
       const choicesPerPrompt = body.n ?? 1;
       const signal = clientSignal(reply, stopping);
-      const generations = await Promise.all(jobs.map((job) => subscribe(gateway, job)));
+      await admit(gateway, jobs.length);
+      const generations = await subscribeAll(gateway, jobs);
       await enqueue(gateway, generations);
       try {
         return await withSpan('deliver', {}, async () => {

@@ -16,7 +16,7 @@ export function healthRoutes(app: FastifyInstance, gateway: Gateway): void {
       answers(gateway.log.connection.rtt()),
     ]);
     const missing = [...(redis ? [] : ['redis']), ...(nats ? [] : ['nats'])];
-    const status = gateway.stopping.aborted ? 'stopping' : missing.length > 0 ? 'unavailable' : 'ready';
+    const status = missing.length === 0 ? 'ready' : 'unavailable';
     return reply.status(status === 'ready' ? 200 : 503).send({ status, missing, model: gateway.model.name });
   });
 }

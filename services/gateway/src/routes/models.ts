@@ -3,12 +3,13 @@ import type { Gateway } from '../gateway.ts';
 import { requireModel } from '../generation/prompt.ts';
 import { traced } from './traced.ts';
 
-export function modelRoutes(app: FastifyInstance, { model }: Gateway): void {
+export function modelRoutes(app: FastifyInstance, gateway: Gateway): void {
+  const { model } = gateway;
   const object = { id: model.name, object: 'model', created: model.created, owned_by: 'baton' };
 
   app.get(
     '/v1/models',
-    traced(async () => ({ object: 'list', data: [object] })),
+    traced(gateway, async () => ({ object: 'list', data: [object] })),
   );
 
   app.get<{ Params: { id: string } }>('/v1/models/:id', (request) => {

@@ -7,7 +7,7 @@ import { responseRequest } from '../api/response-request.ts';
 import type { Gateway } from '../gateway.ts';
 import { finish, leave } from '../generation/follow.ts';
 import { followResponse, readResponse, responseJob } from '../generation/responses.ts';
-import { enqueue, type Generation, subscribe } from '../generation/submit.ts';
+import { admit, enqueue, type Generation, subscribe } from '../generation/submit.ts';
 import { responseObject } from '../render/response-object.ts';
 import { clientSignal, sendFrames, sseFrame } from '../sse.ts';
 import { serveResponsesSocket } from '../ws/responses-socket.ts';
@@ -39,12 +39,13 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
 
   app.post(
     '/v1/responses',
-    traced(async (request, reply) => {
+    traced(gateway, async (request, reply) => {
       const { body, job } = await withSpan('validate', {}, async () => {
         const body = parseRequest(responseRequest, request.body);
         return { body, job: await responseJob(gateway, body, { generate: true }) };
       });
       const signal = clientSignal(reply, stopping);
+      await admit(gateway, 1);
       const generation = await subscribe(gateway, job);
       await enqueue(gateway, [generation]);
       try {
@@ -62,7 +63,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
 
   app.get<{ Params: { id: string } }>(
     '/v1/responses/:id',
-    traced(async (request, reply) => {
+    traced(gateway, async (request, reply) => {
       const { stream, starting_after } = parseRequest(responseQuery, request.query);
       const { id } = request.params as { id: string };
       const { state, job } = await readResponse(gateway, id);

@@ -23,19 +23,23 @@ interface Frame {
   readonly type: string;
   readonly sequence_number?: number;
   readonly stream_id?: string;
+  readonly delta?: string;
   readonly response?: { readonly id: string; readonly status: string };
 }
 
 /** A socket and every frame it gets. */
-async function connect(query = '', protocols: string[] = []) {
-  const socket = new WebSocket(`${gateway.url.replace('http', 'ws')}/v1/responses${query}`, protocols);
+async function connect(query = '', protocols: string[] = [], url = gateway.url) {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/responses${query}`, protocols);
   const frames: Frame[] = [];
   socket.on('message', (data) => frames.push(JSON.parse(data.toString())));
-  const closed = new Promise<number>((resolve) => socket.once('close', resolve));
+  let requestId: unknown;
+  socket.once('upgrade', ({ headers }) => {
+    requestId = headers['x-request-id'];
+  });
   await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
   return {
     socket,
-    closed,
+    requestId,
     send: (frame: unknown) => socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame)),
     /** All frames so far, once there are `count` like `wanted`. */
     until: (wanted: (frame: Frame) => boolean, count = 1) =>
@@ -188,9 +192,39 @@ describe('the responses socket', () => {
     }
   });
 
-  it('never answers with the subprotocol that holds the key', async () => {
-    const { socket } = await connect('', ['openai-insecure-api-key.sk-1', 'realtime']);
+  it('holds back, rather than in memory, what a slow client does not read', async () => {
+    const piece = 'a'.repeat(80_000);
+    const pieces = 150;
+    bench.script = async (job, writer) => {
+      for (let i = 0; i < pieces; i++) await writer.append({ kind: 'tokens', tokens: [i], text: piece });
+      const usage = { prompt_tokens: job.prompt.length, cached_tokens: 0, completion_tokens: pieces };
+      await writer.append({ kind: 'finish', reason: 'stop', usage });
+    };
+    const slow = await bench.startGateway();
+    const { socket, send, until } = await connect('', [], slow.url);
+    send(create());
+    const [created] = await until(({ type }) => type === 'response.in_progress');
+    socket.pause();
+    // Somebody who reads everything ends when all has been there to be sent to the slow one, too.
+    const id = created?.response?.id ?? '';
+    for await (const _ of await slow.client.responses.retrieve(id, { stream: true })) {
+      // Only the end matters.
+    }
+    const [serverSide] = slow.server.app.websocketServer.clients;
+    expect(serverSide?.bufferedAmount).toBeLessThan(3 * piece.length);
+
+    socket.resume();
+    const frames = await until(isEnd);
+    const deltas = frames.filter(({ type }) => type === 'response.output_text.delta');
+    expect(deltas.map(({ delta }) => delta).join('')).toBe(piece.repeat(pieces));
+    expect(frames.map((frame) => frame.sequence_number)).toEqual(frames.map((_, i) => i));
+    socket.close();
+  });
+
+  it('answers with its request id, and never with the subprotocol that holds the key', async () => {
+    const { socket, requestId } = await connect('', ['openai-insecure-api-key.sk-1', 'realtime']);
     expect(socket.protocol).toBe('realtime');
+    expect(requestId).toMatch(/^req_[0-9a-f]{32}$/);
     socket.close();
   });
 

@@ -10,7 +10,7 @@ import { asBatonError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { leave } from '../generation/follow.ts';
 import { followResponse, readResponse, responseJob } from '../generation/responses.ts';
-import { enqueue, type Generation, subscribe } from '../generation/submit.ts';
+import { admit, enqueue, type Generation, subscribe } from '../generation/submit.ts';
 import { errorFrame, readFrame, sendFrame } from './frames.ts';
 import { keepAlive } from './keep-alive.ts';
 import { Lanes } from './lanes.ts';
@@ -63,7 +63,7 @@ export function serveResponsesSocket(gateway: Gateway, socket: WebSocket, reques
     lanes.add(streamId, async () => {
       if (signal.aborted) return;
       try {
-        await withSpan(`WebSocket ${name}`, { kind: SpanKind.SERVER, parent }, task);
+        await gateway.tasks.run(() => withSpan(`WebSocket ${name}`, { kind: SpanKind.SERVER, parent }, task));
       } catch (error) {
         if (!signal.aborted) fail(error, streamId);
       }
@@ -75,6 +75,7 @@ export function serveResponsesSocket(gateway: Gateway, socket: WebSocket, reques
       const { body, generate } = parseRequest(responseCreateFrame, frame);
       return { body, job: await responseJob(gateway, body, { generate }) };
     });
+    await admit(gateway, 1);
     const generation = await subscribe(gateway, job);
     await enqueue(gateway, [generation]);
     await deliver(generation, null, streamId, { cancel: body.store === false });

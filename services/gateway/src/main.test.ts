@@ -1,0 +1,149 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { OtlpReceiver } from '@baton/testing/otlp-receiver';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { answer, answerText, waitForCancel } from './testing/scripts.ts';
+import { TestBench } from './testing/test-bench.ts';
+
+let bench: TestBench;
+const running: ChildProcess[] = [];
+
+beforeAll(async () => {
+  bench = await TestBench.start();
+});
+afterAll(() => bench.stop());
+afterEach(() => {
+  for (const child of running.splice(0)) child.kill('SIGKILL');
+});
+
+/** Starts the gateway as a process, with only the environment that it is given. */
+function start(env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [fileURLToPath(new URL('./main.ts', import.meta.url))], {
+    env: {
+      BATON_REDIS_URL: bench.servers.redis.url,
+      BATON_NATS_URL: bench.servers.nats.url,
+      BATON_PORT: '0',
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  running.push(child);
+  const output: string[] = [];
+  const ready = Promise.withResolvers<{ url: string; model: string; msg: string }>();
+  if (child.stdout) {
+    createInterface(child.stdout).on('line', (line) => {
+      output.push(line);
+      const entry = JSON.parse(line);
+      if (String(entry.msg).startsWith('ready')) ready.resolve(entry);
+    });
+  }
+  child.stderr?.on('data', (data) => output.push(String(data)));
+  const exited = once(child, 'exit').then(([code]) => Number(code));
+  return { child, ready: ready.promise, exited, output };
+}
+
+function post(url: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  });
+}
+
+const chat = { model: 'hymba-tiny-stories', messages: [{ role: 'user', content: 'a secret thing' }] };
+
+describe('the gateway process', () => {
+  it('says in one line when it is ready, and nothing of what its clients say', async () => {
+    const { child, ready, exited, output } = start({ BATON_LOG_LEVEL: 'trace' });
+    const { url, model, msg } = await ready;
+    expect([model, msg]).toEqual(['hymba-tiny-stories', expect.stringContaining('loopback only')]);
+    expect((await fetch(`${url}/readyz`)).status).toBe(200);
+    expect((await post(url, chat, { authorization: 'Bearer sk-hidden' })).status).toBe(200);
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+    expect(output.join('\n')).not.toMatch(/secret thing|sk-hidden/);
+  });
+
+  it('lets a stream end before it stops', async () => {
+    const release = Promise.withResolvers<void>();
+    bench.script = async (job, writer, tokenizer) => {
+      await release.promise;
+      await answer(job, writer, tokenizer);
+    };
+    const { child, ready, exited, output } = start();
+    const { url } = await ready;
+    const response = await post(url, { ...chat, stream: true });
+    child.kill('SIGTERM');
+    while (!output.some((line) => line.includes('stopping'))) await once(child.stdout ?? child, 'data');
+    release.resolve();
+    const text = await response.text();
+    expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
+    expect(await exited).toBe(0);
+    bench.script = answer;
+  });
+
+  it('gives a stream up that takes too long, cancels it, and does not let it look complete', async () => {
+    const started = Promise.withResolvers<string>();
+    bench.script = async (job, writer, tokenizer) => {
+      started.resolve(job.id);
+      await waitForCancel(job, writer, tokenizer);
+    };
+    const { child, ready, exited } = start({ BATON_SHUTDOWN_TIMEOUT: '0' });
+    const { url } = await ready;
+    const response = await post(url, { ...chat, stream: true });
+    child.kill('SIGTERM');
+    await expect(response.text()).rejects.toThrow();
+    expect(await exited).toBe(0);
+    const state = await bench.log.read(await started.promise);
+    expect(state?.cancelRequested).toBe(true);
+    bench.script = answer;
+  });
+
+  it('stops when whoever started it is gone', async () => {
+    const { child, ready, exited } = start();
+    await ready;
+    child.disconnect();
+    expect(await exited).toBe(0);
+  });
+
+  it.each([
+    ['BATON_REDIS_URL', { BATON_REDIS_URL: '' }],
+    ['BATON_PORT', { BATON_PORT: 'x' }],
+    ['NATS at nats://127.0.0.1:1', { BATON_NATS_URL: 'nats://127.0.0.1:1' }],
+    ['Redis at 127.0.0.1:1', { BATON_REDIS_URL: 'redis://127.0.0.1:1' }],
+    ['/nowhere/config.json', { BATON_MODEL: '/nowhere' }],
+  ])('says in one line what is wrong with %s', async (named, env) => {
+    const { exited, output } = start(env);
+    expect(await exited).toBe(1);
+    expect(output.join('').trim().split('\n')).toEqual([expect.stringContaining(named)]);
+  });
+
+  it('names a port that is taken', async () => {
+    const { ready } = start();
+    const { port } = new URL((await ready).url);
+    const second = start({ BATON_PORT: port });
+    expect(await second.exited).toBe(1);
+    expect(second.output.join('')).toContain(`BATON_PORT=${port} is taken`);
+  });
+
+  it("continues the client's trace", async () => {
+    const receiver = await OtlpReceiver.start();
+    const { child, ready, exited } = start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint });
+    const { url } = await ready;
+    const traceId = 'a'.repeat(32);
+    const response = await post(url, chat, { traceparent: `00-${traceId}-${'b'.repeat(16)}-01` });
+    expect(JSON.stringify(await response.json())).toContain(answerText);
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+
+    const spans = receiver.spans.filter((span) => span.traceId === traceId);
+    const server = spans.find(({ name }) => name === 'POST /v1/chat/completions');
+    expect(server).toMatchObject({ kind: 'server', parentSpanId: 'b'.repeat(16) });
+    for (const name of ['validate', 'enqueue', 'deliver']) {
+      expect(spans.find((span) => span.name === name)?.parentSpanId, name).toBe(server?.spanId);
+    }
+    await receiver.stop();
+  });
+});
