@@ -25,7 +25,7 @@ it('stores the trace context of an append with the entry', async () => {
     cwd: import.meta.dirname,
     env: { PATH: process.env['PATH'], OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint },
   });
-  const span = await receiver.waitFor(({ name }) => name === 'enqueue');
+  const span = await receiver.waitFor(({ name }) => name === 'append queued');
   expect(stdout.trim()).toBe(`00-${span.traceId}-${span.spanId}-01`);
   await Promise.all([nats.stop(), receiver.stop()]);
 });

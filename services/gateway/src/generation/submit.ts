@@ -2,6 +2,7 @@ import { DependencyError, OverloadedError } from '@baton/errors';
 import type { LogSubscription } from '@baton/log';
 import type { GenerationJob } from '@baton/protocol';
 import { attributes, withSpan } from '@baton/telemetry';
+import { trace } from '@opentelemetry/api';
 import type { Gateway } from '../gateway.ts';
 
 /** A generation and the feed of its log. */
@@ -45,12 +46,8 @@ export async function subscribeAll(gateway: Gateway, jobs: readonly GenerationJo
  * then closed and withdrawn.
  */
 export async function enqueue(gateway: Gateway, generations: readonly Generation[]): Promise<void> {
-  const [first] = generations;
-  const names = first && {
-    [attributes.requestModel]: first.job.model,
-    [attributes.responseId]: first.job.id,
-  };
-  await withSpan('enqueue', { ...(names && { attributes: names }) }, async () => {
+  nameRequestSpan(generations);
+  await withSpan('enqueue', {}, async () => {
     try {
       await Promise.all(generations.map(({ job }) => gateway.queue.add(job)));
       await Promise.all(generations.map(({ job }) => appendQueued(gateway, job)));
@@ -59,6 +56,20 @@ export async function enqueue(gateway: Gateway, generations: readonly Generation
       await Promise.allSettled(generations.map(({ job }) => withdraw(gateway, job)));
       throw error;
     }
+  });
+}
+
+/** Says which model the request's span is about, and under which id its generations are found. */
+function nameRequestSpan([first]: readonly Generation[]): void {
+  if (first === undefined) return;
+  const { model, id, endpoint, tenant } = first.job;
+  trace.getActiveSpan()?.setAttributes({
+    [attributes.operationName]: endpoint === 'completions' ? 'text_completion' : 'chat',
+    [attributes.providerName]: 'baton',
+    [attributes.requestModel]: model,
+    [attributes.responseModel]: model,
+    [attributes.responseId]: id,
+    [attributes.tenant]: tenant,
   });
 }
 
