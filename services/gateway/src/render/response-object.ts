@@ -83,14 +83,14 @@ export function outputMessage(state: LogState, status: ResponseStatus, names: To
     id: outputItemId(state.generationId),
     type: 'message',
     role: 'assistant',
-    status:
-      status === 'queued' || status === 'in_progress'
-        ? 'in_progress'
-        : status === 'completed'
-          ? status
-          : 'incomplete',
+    status: itemStatus(status),
     content: [outputText(state, names)],
   };
+}
+
+function itemStatus(status: ResponseStatus): OutputMessage['status'] {
+  if (status === 'completed') return 'completed';
+  return status === 'queued' || status === 'in_progress' ? 'in_progress' : 'incomplete';
 }
 
 /** The response object at this point of its log. */

@@ -2,6 +2,7 @@ import { RequestError } from '@baton/errors';
 import { withSpan } from '@baton/telemetry';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import { cursor } from '../api/cursor.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { responseRequest } from '../api/response-request.ts';
 import type { Gateway } from '../gateway.ts';
@@ -14,11 +15,6 @@ import { serveResponsesSocket } from '../ws/responses-socket.ts';
 import { traced } from './traced.ts';
 
 const flag = z.enum(['true', 'false']).optional();
-const cursor = z
-  .string()
-  .regex(/^\d+$/, 'must be the sequence_number of an event')
-  .transform(Number)
-  .optional();
 
 const responseQuery = z
   .strictObject({

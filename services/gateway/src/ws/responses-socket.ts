@@ -4,6 +4,7 @@ import type { WebSocket } from '@fastify/websocket';
 import { context, propagation, SpanKind } from '@opentelemetry/api';
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { cursor } from '../api/cursor.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { responseCreateFrame } from '../api/response-request.ts';
 import { asBatonError } from '../errors.ts';
@@ -15,14 +16,7 @@ import { errorFrame, readFrame, sendFrame } from './frames.ts';
 import { keepAlive } from './keep-alive.ts';
 import { Lanes } from './lanes.ts';
 
-const resumeQuery = z.strictObject({
-  response_id: z.string(),
-  starting_after: z
-    .string()
-    .regex(/^\d+$/, 'must be the sequence_number of an event')
-    .transform(Number)
-    .optional(),
-});
+const resumeQuery = z.strictObject({ response_id: z.string(), starting_after: cursor });
 
 /**
  * One WebSocket of the Responses API. Each `response.create` runs in the lane of its `stream_id`; the URL may name a
