@@ -6,36 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { convert, writeRandomCheckpoint } from '../src/index.ts';
-
-/** The fields of nvidia/Hymba-1.5B-Base's `config.json` that decide its sizes. */
-const config = {
-  model_type: 'hymba',
-  vocab_size: 32001,
-  hidden_size: 1600,
-  intermediate_size: 5504,
-  num_hidden_layers: 32,
-  num_attention_heads: 25,
-  num_key_value_heads: 5,
-  mamba_d_state: 16,
-  mamba_d_conv: 4,
-  mamba_expand: 2,
-  mamba_dt_rank: 100,
-  num_memory_tokens: 128,
-  sliding_window: 1024,
-  global_attn_idx: [0, 15, 31],
-  kv_reuse_group: [
-    ...[1, 3, 5, 7, 9, 11, 13].map((layer) => [layer, layer + 1]),
-    [16, 17, 18],
-    ...[19, 21, 23, 25, 27, 29].map((layer) => [layer, layer + 1]),
-  ],
-  rope_type: 'ntk',
-  rope_theta: 10000,
-  max_position_embeddings: 8192,
-  orig_max_position_embeddings: 2048,
-  rms_norm_eps: 1e-6,
-  tie_word_embeddings: true,
-};
+import { convert, referenceConfig, writeRandomCheckpoint } from '../src/index.ts';
 
 const [, script = '', folder, role] = process.argv;
 if (folder !== undefined && role === 'convert') {
@@ -47,7 +18,7 @@ if (folder !== undefined && role === 'convert') {
 } else {
   const temporary = await mkdtemp(join(folder ?? tmpdir(), 'baton-conversion-'));
   try {
-    await writeRandomCheckpoint(join(temporary, 'checkpoint'), config);
+    await writeRandomCheckpoint(join(temporary, 'checkpoint'), await referenceConfig('hymba-1.5b'));
     spawnSync(process.execPath, [script, temporary, 'convert'], { stdio: 'inherit' });
   } finally {
     await rm(temporary, { recursive: true, force: true });

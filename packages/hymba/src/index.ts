@@ -5,6 +5,7 @@ export { embeddedModel } from './embedded-model.ts';
 export { ensureConverted } from './ensure-converted.ts';
 export { type GraphMode, graphFiles, graphNames, maskedBias } from './graphs/contract.ts';
 export { type RandomCheckpointOptions, writeRandomCheckpoint } from './random-checkpoint.ts';
+export { type ReferenceName, referenceConfig, referenceNames } from './reference-configs.ts';
 export { Checkpoint } from './safetensors/checkpoint.ts';
 export { type TensorSource, writeSafetensors } from './safetensors/write.ts';
 export type { WriteProgress } from './weights/write-weights.ts';

@@ -1,13 +1,17 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseConfig } from './config.ts';
-import type { FloatFormat } from './safetensors/float-formats.ts';
+import { randomTokenizer } from './random-tokenizer.ts';
+import { type FloatFormat, floatBytes } from './safetensors/float-formats.ts';
 import { type TensorSource, writeSafetensors } from './safetensors/write.ts';
 import { type CheckpointTensor, WeightLayout } from './weights/layout.ts';
+import type { WriteProgress } from './weights/write-weights.ts';
 
 export interface RandomCheckpointOptions {
   readonly dtype?: FloatFormat;
+  /** Any whole number; the same one gives the same file. */
   readonly seed?: number;
+  readonly onProgress?: (progress: WriteProgress) => void;
 }
 
 /** Elements written at a time; the same random block serves every matrix, since making billions takes minutes. */
@@ -15,27 +19,47 @@ const blockElements = 1 << 20;
 
 /**
  * Writes a checkpoint in the released layout with the sizes of `config` (the contents of a `config.json`) and random
- * weights, of scales that keep activations finite: for measuring speed and memory without a download. It has no tokenizer.
+ * weights, of scales that keep activations finite: for measuring speed and memory without a download. Where the vocabulary
+ * has room for every byte it gets a byte-level tokenizer, so that it can be served.
  */
 export async function writeRandomCheckpoint(
   folder: string,
   config: Readonly<Record<string, unknown>>,
-  { dtype = 'BF16', seed = 1 }: RandomCheckpointOptions = {},
+  { dtype = 'BF16', seed = 1, onProgress = () => {} }: RandomCheckpointOptions = {},
 ): Promise<void> {
   const text = `${JSON.stringify(config, null, 2)}\n`;
   const file = join(folder, 'config.json');
-  const layout = new WeightLayout(parseConfig(text, file));
+  const parsed = parseConfig(text, file);
+  const layout = new WeightLayout(parsed);
   const noise = randomBlock(seed);
-  const tensors = layout.tensors
-    .flatMap(({ source }) => (source.kind === 'rope' ? [] : source.kind === 'rows' ? source.of : [source.of]))
-    .map((tensor): TensorSource => ({ ...tensor, dtype, values: () => blocks(tensor, noise) }));
+  const needed = layout.tensors.flatMap(({ source }) =>
+    source.kind === 'rope' ? [] : source.kind === 'rows' ? source.of : [source.of],
+  );
+  const elements = needed.reduce((sum, { shape }) => sum + product(shape), 0);
+  const bytesTotal = elements * floatBytes[dtype];
+  let bytesDone = 0;
+  function* values(tensor: CheckpointTensor): Generator<Float32Array> {
+    for (const block of blocks(tensor, noise)) {
+      yield block;
+      bytesDone += block.length * floatBytes[dtype];
+      onProgress({ bytesDone, bytesTotal });
+    }
+  }
   await mkdir(folder, { recursive: true });
+  for (const [name, content] of randomTokenizer(parsed.vocabularySize)) {
+    await writeFile(join(folder, name), JSON.stringify(content));
+  }
   await writeFile(file, text);
-  await writeSafetensors(join(folder, 'model.safetensors'), tensors);
+  await writeSafetensors(
+    join(folder, 'model.safetensors'),
+    needed.map((tensor): TensorSource => ({ ...tensor, dtype, values: () => values(tensor) })),
+  );
 }
 
+const product = (shape: readonly number[]): number => shape.reduce((size, dim) => size * dim, 1);
+
 function* blocks({ name, shape }: CheckpointTensor, noise: Float32Array): Generator<Float32Array> {
-  const total = shape.reduce((product, dim) => product * dim, 1);
+  const total = product(shape);
   const [, columns = 1] = shape;
   for (let at = 0; at < total; at += blockElements) {
     const count = Math.min(blockElements, total - at);

@@ -83,7 +83,7 @@ const utf8 = new TextEncoder();
 /**
  * GPT-2's `bytes_to_unicode`: printable Latin-1 bytes are written as themselves, the rest as U+0100, U+0101, …
  */
-const byteOfCharacter: ReadonlyMap<string, number> = (() => {
+export const byteOfCharacter: ReadonlyMap<string, number> = (() => {
   const printable = (byte: number) =>
     (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
   const map = new Map<string, number>();
