@@ -9,7 +9,7 @@ describe('the trace of one request', () => {
   beforeAll(async () => {
     receiver = await OtlpReceiver.start();
     system = await startSystem({
-      env: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint, OTEL_BSP_SCHEDULE_DELAY: '100' },
+      env: { ...receiver.env, OTEL_BSP_SCHEDULE_DELAY: '100' },
     });
   });
   afterAll(async () => {

@@ -23,7 +23,7 @@ it('stores the trace context of an append with the entry', async () => {
     await telemetry.shutdown();`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], {
     cwd: import.meta.dirname,
-    env: { PATH: process.env['PATH'], OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint },
+    env: { PATH: process.env['PATH'], ...receiver.env },
   });
   const span = await receiver.waitFor(({ name }) => name === 'append queued');
   expect(stdout.trim()).toBe(`00-${span.traceId}-${span.spanId}-01`);

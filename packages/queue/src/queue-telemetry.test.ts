@@ -27,7 +27,7 @@ it('carries the trace from who adds a job to who runs it, without spans of its i
     await telemetry.shutdown();`;
   await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], {
     cwd: import.meta.dirname,
-    env: { PATH: process.env['PATH'], OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint },
+    env: { PATH: process.env['PATH'], ...receiver.env },
   });
   const byName = Object.fromEntries(receiver.spans.map((span) => [span.name, span]));
   expect(Object.keys(byName).toSorted()).toEqual([

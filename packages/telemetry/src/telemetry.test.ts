@@ -28,17 +28,17 @@ beforeEach(async () => {
 });
 afterEach(() => receiver.stop());
 const otlp = (extra: Record<string, string> = {}) => ({
-  OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
+  ...receiver.env,
   ...extra,
 });
 
-describe.each(['http/protobuf', 'http/json'])('over %s', (protocol) => {
+describe('over OTLP', () => {
   it('sends spans with their parents, links, attributes and resource, and prints nothing', async () => {
     const printed = await inProcess(
       `const first = await withSpan('first', { kind: SpanKind.SERVER, attributes: { [attributes.responseId]: 'resp_1' } },
          (span) => withSpan('inner', {}, () => span.spanContext()));
        await withSpan('second', { links: [{ context: first }] }, () => {});`,
-      otlp({ OTEL_EXPORTER_OTLP_PROTOCOL: protocol }),
+      otlp(),
     );
     expect(printed).toBe('');
     const first = await receiver.waitFor((span) => span.name === 'first');

@@ -2,13 +2,6 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
-import { fromBinary, fromJson } from '@bufbuild/protobuf';
-import {
-  type ExportTraceServiceRequest,
-  ExportTraceServiceRequestSchema,
-} from './generated/opentelemetry/proto/collector/trace/v1/trace_service_pb.js';
-import type { AnyValue, KeyValue } from './generated/opentelemetry/proto/common/v1/common_pb.js';
-import type { Span } from './generated/opentelemetry/proto/trace/v1/trace_pb.js';
 
 export type AttributeValue = string | number | boolean | AttributeValue[] | null;
 export type Attributes = Record<string, AttributeValue>;
@@ -33,13 +26,40 @@ export interface ReceivedSpan {
 const kinds = ['unspecified', 'internal', 'server', 'client', 'producer', 'consumer'] as const;
 const statuses = ['unset', 'ok', 'error'] as const;
 
+/** Of OTLP/JSON's ExportTraceServiceRequest, what tests look at (https://opentelemetry.io/docs/specs/otlp/). */
+interface ExportRequest {
+  resourceSpans?: { resource?: { attributes?: KeyValue[] }; scopeSpans?: { spans?: WireSpan[] }[] }[];
+}
+interface WireSpan {
+  traceId: string;
+  spanId: string;
+  parentSpanId?: string;
+  name: string;
+  kind?: number;
+  attributes?: KeyValue[];
+  links?: { traceId: string; spanId: string }[];
+  events?: { name: string; attributes?: KeyValue[] }[];
+  status?: { code?: number };
+}
+interface KeyValue {
+  key: string;
+  value: AnyValue;
+}
+interface AnyValue {
+  stringValue?: string;
+  boolValue?: boolean;
+  doubleValue?: number;
+  /** 64 bits, so exporters may write it as text. */
+  intValue?: number | string;
+  arrayValue?: { values?: AnyValue[] };
+}
+
 /**
- * An OTLP/HTTP trace receiver on a free loopback port, for tests: takes what any exporter sends, protobuf or JSON,
- * gzipped or not (https://opentelemetry.io/docs/specs/otlp/). Other signals get 404.
+ * An OTLP/HTTP trace receiver on a free loopback port, for tests: takes what exporters send as `http/json`, gzipped or
+ * not. Other encodings get 415, other signals 404.
  */
 export class OtlpReceiver {
   readonly spans: ReceivedSpan[] = [];
-  /** What to set `OTEL_EXPORTER_OTLP_ENDPOINT` to. */
   readonly endpoint: string;
   readonly #server: Server;
   readonly #waiters = new Set<() => void>();
@@ -48,20 +68,27 @@ export class OtlpReceiver {
     this.#server = server;
     this.endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     server.on('request', async (request, response) => {
-      const json = request.headers['content-type']?.startsWith('application/json') ?? false;
-      response.setHeader('content-type', json ? 'application/json' : 'application/x-protobuf');
       if (request.url !== '/v1/traces') {
         response.writeHead(404).end();
         return;
       }
+      if (!request.headers['content-type']?.startsWith('application/json')) {
+        response.writeHead(415).end();
+        return;
+      }
       try {
-        this.spans.push(...readSpans(await readBody(request), json));
-        response.end(json ? '{}' : '');
+        this.spans.push(...readSpans(JSON.parse(String(await readBody(request)))));
+        response.setHeader('content-type', 'application/json').end('{}');
       } catch (error) {
         response.writeHead(400).end(String(error));
       }
       for (const wake of this.#waiters) wake();
     });
+  }
+
+  /** The environment of a process that is to send its traces here. */
+  get env(): { OTEL_EXPORTER_OTLP_ENDPOINT: string; OTEL_EXPORTER_OTLP_PROTOCOL: string } {
+    return { OTEL_EXPORTER_OTLP_ENDPOINT: this.endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' };
   }
 
   static async start(): Promise<OtlpReceiver> {
@@ -95,52 +122,38 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
   return request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
 }
 
-function readSpans(body: Buffer, json: boolean): ReceivedSpan[] {
-  const request: ExportTraceServiceRequest = json
-    ? fromJson(ExportTraceServiceRequestSchema, JSON.parse(body.toString()), { ignoreUnknownFields: true })
-    : fromBinary(ExportTraceServiceRequestSchema, body);
-  // OTLP/JSON writes ids in hexadecimal where protobuf's JSON has base64; reading and writing base64 gives them back.
-  const readId = (bytes: Uint8Array) => Buffer.from(bytes).toString(json ? 'base64' : 'hex');
-  return request.resourceSpans.flatMap(({ resource, scopeSpans }) =>
-    scopeSpans.flatMap(({ spans }) =>
-      spans.map((span) => readSpan(span, readAttributes(resource?.attributes ?? []), readId)),
+function readSpans({ resourceSpans = [] }: ExportRequest): ReceivedSpan[] {
+  return resourceSpans.flatMap(({ resource, scopeSpans = [] }) =>
+    scopeSpans.flatMap(({ spans = [] }) =>
+      spans.map((span) => readSpan(span, readAttributes(resource?.attributes))),
     ),
   );
 }
 
-function readSpan(span: Span, resource: Attributes, readId: (bytes: Uint8Array) => string): ReceivedSpan {
+function readSpan(span: WireSpan, resource: Attributes): ReceivedSpan {
   return {
-    traceId: readId(span.traceId),
-    spanId: readId(span.spanId),
-    parentSpanId: readId(span.parentSpanId) || null,
+    traceId: span.traceId,
+    spanId: span.spanId,
+    parentSpanId: span.parentSpanId || null,
     name: span.name,
-    kind: kinds[span.kind] ?? 'unspecified',
+    kind: kinds[span.kind ?? 0] ?? 'unspecified',
     attributes: readAttributes(span.attributes),
     resource,
-    links: span.links.map((link) => ({ traceId: readId(link.traceId), spanId: readId(link.spanId) })),
-    events: span.events.map((event) => ({ name: event.name, attributes: readAttributes(event.attributes) })),
+    links: (span.links ?? []).map(({ traceId, spanId }) => ({ traceId, spanId })),
+    events: (span.events ?? []).map(({ name, attributes }) => ({
+      name,
+      attributes: readAttributes(attributes),
+    })),
     status: statuses[span.status?.code ?? 0] ?? 'unset',
   };
 }
 
-function readAttributes(pairs: readonly KeyValue[]): Attributes {
+function readAttributes(pairs: readonly KeyValue[] = []): Attributes {
   return Object.fromEntries(pairs.map(({ key, value }) => [key, readValue(value)]));
 }
 
-function readValue(value: AnyValue | undefined): AttributeValue {
-  const held = value?.value;
-  switch (held?.case) {
-    case 'stringValue':
-    case 'boolValue':
-    case 'doubleValue':
-      return held.value;
-    case 'intValue':
-      return Number(held.value);
-    case 'arrayValue':
-      return held.value.values.map(readValue);
-    case 'bytesValue':
-      return Buffer.from(held.value).toString('hex');
-    default:
-      return null;
-  }
+function readValue(value: AnyValue): AttributeValue {
+  if (value.intValue !== undefined) return Number(value.intValue);
+  if (value.arrayValue !== undefined) return (value.arrayValue.values ?? []).map(readValue);
+  return value.stringValue ?? value.boolValue ?? value.doubleValue ?? null;
 }

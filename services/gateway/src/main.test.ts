@@ -130,7 +130,7 @@ describe('the gateway process', () => {
 
   it("continues the client's trace", async () => {
     const receiver = await OtlpReceiver.start();
-    const { child, ready, exited } = start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint });
+    const { child, ready, exited } = start(receiver.env);
     const { url } = await ready;
     const traceId = 'a'.repeat(32);
     const response = await post(url, chat, { traceparent: `00-${traceId}-${'b'.repeat(16)}-01` });

@@ -4,7 +4,7 @@ import {
   AttributeProto_AttributeType,
   AttributeProtoSchema,
   type GraphProto,
-} from '../generated/onnx-ml_pb.ts';
+} from '../generated/onnx_pb.ts';
 
 /** An attribute of a node, still without its name. */
 export type Attribute =
