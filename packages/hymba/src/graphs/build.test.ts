@@ -2,7 +2,7 @@ import { goldenCheckpoint, goldenNames } from '@baton/testing';
 import { fromBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { readConfig } from '../config.ts';
-import { type GraphProto, ModelProtoSchema, type ValueInfoProto } from '../generated/onnx-ml_pb.ts';
+import { type GraphProto, ModelProtoSchema, type ValueInfoProto } from '../generated/onnx_pb.ts';
 import { WeightLayout } from '../weights/layout.ts';
 import { buildGraph } from './build.ts';
 import type { GraphMode } from './contract.ts';

@@ -11,7 +11,7 @@ import {
   TensorProtoSchema,
   type ValueInfoProto,
   ValueInfoProtoSchema,
-} from '../generated/onnx-ml_pb.ts';
+} from '../generated/onnx_pb.ts';
 import { type Attribute, attributeProto, int } from './attributes.ts';
 
 /** The name of a tensor in the graph. */
