@@ -51,6 +51,7 @@ describe('convert', () => {
       'prefill.onnx',
       'tokenizer.json',
       'tokenizer_config.json',
+      'webgpu.onnx',
       'weights.bin',
     ]);
     expect(await readdir(folder)).toEqual(['out']);

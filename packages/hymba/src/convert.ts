@@ -11,7 +11,7 @@ import {
   openModel,
 } from './converted-model.ts';
 import { buildGraph } from './graphs/build.ts';
-import { type GraphMode, graphFiles } from './graphs/contract.ts';
+import { type GraphName, graphFiles } from './graphs/contract.ts';
 import { explainDiskError } from './hub/disk-errors.ts';
 import { Checkpoint } from './safetensors/checkpoint.ts';
 import { type WeightForm, WeightLayout, weightsFile } from './weights/layout.ts';
@@ -87,7 +87,7 @@ async function writeModel(
     }
   }
   const hashes: string[] = [];
-  for (const mode of Object.keys(graphFiles) as GraphMode[]) {
+  for (const mode of Object.keys(graphFiles) as GraphName[]) {
     const file = join(folder, graphFiles[mode]);
     await writeFile(file, buildGraph(mode, config, layout), { flush: true });
     files[graphFiles[mode]] = await describe(file);

@@ -8,7 +8,7 @@ import { graphFiles } from './graphs/contract.ts';
 import { type WeightForm, weightForms, weightsFile } from './weights/layout.ts';
 
 /** Counts changes of the graphs, of the weights file's layout and of the manifest itself. */
-export const modelFormat = 1;
+export const modelFormat = 2;
 export const manifestFile = 'baton.json';
 
 const sha256 = z.hash('sha256');

@@ -2,12 +2,13 @@ import type { KvCacheSpec } from '../config.ts';
 import { float, int, ints, type Value } from '../onnx/index.ts';
 import { type GraphContext, sizes, weight } from './context.ts';
 import { graphNames } from './contract.ts';
+import { cachedRows, cutAt, scoresOf } from './webgpu/attention.ts';
 
 /** What all caches of one kind share in a pass. */
 export interface KindInputs {
   /** [B, 1, T·G, P + T], or [B, 1, 1, P + T] where T is 1: the bias of every query head that shares a KV head. */
   readonly bias: Value;
-  /** The sizes P and T, to cut probabilities into those of cached and of new keys. */
+  /** Where to cut probabilities into those of cached and of new keys: the sizes P and T, or in WebGPU's graph P alone. */
   readonly cut: Value;
 }
 
@@ -15,18 +16,20 @@ export function kindInputs(context: GraphContext, kind: KvCacheSpec['kind']): Ki
   const { graph, mode, config } = context;
   const { batch, tokens } = sizes(mode);
   const input = graph.input(graphNames.bias(kind), 'float32', [batch, 1, tokens, `S_${kind}`]);
-  const span = graph.op('Shape', [input], { start: int(3), end: int(4) });
-  const count = graph.op('Shape', [input], { start: int(2), end: int(3) });
-  const cut = graph.op('Concat', [graph.op('Sub', [span, count]), count], { axis: int(0) });
+  const cut = mode === 'webgpu' ? cachedRows(context, kind) : cachedAndNew(context, input);
   if (mode === 'decode') return { bias: input, cut };
 
   const group = config.heads / config.kvHeads;
-  const repeated = graph.op('Expand', [
-    graph.op('Unsqueeze', [input, graph.int64s([3])]),
-    graph.int64s([1, 1, 1, group, 1]),
-  ]);
-  const shape = graph.op('Concat', [graph.int64s([0, 1, -1]), span], { axis: int(0) });
-  return { bias: graph.op('Reshape', [repeated, shape]), cut };
+  const perToken = graph.op('Transpose', [input], { perm: ints(0, 2, 1, 3) });
+  const repeated = graph.op('Expand', [perToken, graph.int64s([1, 1, group, 1])]);
+  return { bias: graph.op('Reshape', [repeated, graph.int64s([1, 1, -1, 0])]), cut };
+}
+
+/** P and T, of a bias [B, 1, T, P + T]. */
+function cachedAndNew({ graph }: GraphContext, bias: Value): Value {
+  const span = graph.op('Shape', [bias], { start: int(3), end: int(4) });
+  const count = graph.op('Shape', [bias], { start: int(2), end: int(3) });
+  return graph.op('Concat', [graph.op('Sub', [span, count]), count], { axis: int(0) });
 }
 
 /** Rotates the heads packed in x [B, T, heads·Dk]: element i of a head's first half with element i of its second. */
@@ -56,7 +59,7 @@ function headRows({ graph, mode, config }: GraphContext, x: Value, width: number
     const split = graph.op('Reshape', [x, graph.int64s([0, 0, kvHeads, width])]);
     graph.node('Transpose', [split], [output], { perm: ints(0, 2, 1, 3) });
   }
-  graph.output(output, 'float32', [batch, kvHeads, tokens, width]);
+  if (mode !== 'webgpu') graph.output(output, 'float32', [batch, kvHeads, tokens, width]);
 }
 
 /**
@@ -68,11 +71,17 @@ export function attention(context: GraphContext, queries: Value, cache: number, 
   const { graph, config } = context;
   const scaled = { transB: int(1), alpha: float(1 / Math.sqrt(config.keySize)) };
   const folded = foldQueries(context, queries);
-  const scoreOf = (keys: Value) => graph.op('com.microsoft.FusedMatMul', [folded, keys], scaled);
+  const scoreOf = (keys: Value) =>
+    context.mode === 'webgpu'
+      ? scoresOf(context, folded, keys)
+      : graph.op('com.microsoft.FusedMatMul', [folded, keys], scaled);
   const parts = [scoreOf(graphNames.keyCache(cache)), scoreOf(graphNames.newKeys(cache))];
   const scores = graph.op('Concat', parts, { axis: int(-1) });
   const probabilities = graph.op('Softmax', [graph.op('Add', [scores, kind.bias])], { axis: int(-1) });
-  const [ofCache, ofNew] = graph.splitAt(probabilities, kind.cut);
+  const [ofCache, ofNew] =
+    context.mode === 'webgpu'
+      ? cutAt(context, probabilities, kind.cut)
+      : graph.splitAt(probabilities, kind.cut);
   const read = graph.op('Add', [
     graph.op('MatMul', [ofCache, graphNames.valueCache(cache)]),
     graph.op('MatMul', [ofNew, graphNames.newValues(cache)]),

@@ -5,9 +5,11 @@ import { readConfig } from '../config.ts';
 import { type GraphProto, ModelProtoSchema, type ValueInfoProto } from '../generated/onnx_pb.ts';
 import { WeightLayout } from '../weights/layout.ts';
 import { buildGraph } from './build.ts';
-import type { GraphMode } from './contract.ts';
+import type { GraphName } from './contract.ts';
 
-const cases = goldenNames.flatMap((name) => (['prefill', 'decode'] as const).map((mode) => ({ name, mode })));
+const cases = goldenNames.flatMap((name) =>
+  (['prefill', 'decode', 'webgpu'] as const).map((mode) => ({ name, mode })),
+);
 
 describe.each(cases)('the $mode graph of $name', ({ name, mode }) => {
   it('defines every value once and before its use', async () => {
@@ -61,7 +63,26 @@ describe('the interface', () => {
   });
 });
 
-async function graphOf(name: (typeof goldenNames)[number], mode: GraphMode): Promise<GraphProto> {
+describe("WebGPU's graph", () => {
+  it('has none of the operators that WebGPU lacks', async () => {
+    const { node } = await graphOf('shared-pairs', 'webgpu');
+    const operators = new Set(node.map(({ opType }) => opType));
+    for (const missing of ['FusedMatMul', 'MatMulInteger', 'Scan']) expect(operators).not.toContain(missing);
+  });
+
+  it('keeps its states in the form in which it takes them', async () => {
+    const { input, output } = await graphOf('shared-pairs', 'webgpu');
+    const inputs = new Map(input.map((value) => [value.name, shapeOf(value)]));
+    const states = output.filter(({ name }) => name !== 'logits');
+    expect(states).toHaveLength(2 * 5 + 2 * 7);
+    for (const state of states) {
+      const fedBackAs = state.name.replace('_next', '').replace('_new', '');
+      expect(shapeOf(state), state.name).toEqual(inputs.get(fedBackAs));
+    }
+  });
+});
+
+async function graphOf(name: (typeof goldenNames)[number], mode: GraphName): Promise<GraphProto> {
   const config = await readConfig(goldenCheckpoint(name));
   const { graph } = fromBinary(ModelProtoSchema, buildGraph(mode, config, new WeightLayout(config)));
   if (!graph) throw new Error('a model without a graph');

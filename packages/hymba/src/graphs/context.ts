@@ -1,19 +1,20 @@
 import type { HymbaConfig } from '../config.ts';
 import { float, type GraphBuilder, int, type Value } from '../onnx/index.ts';
 import type { WeightLayout } from '../weights/layout.ts';
-import type { GraphMode } from './contract.ts';
+import type { GraphName } from './contract.ts';
+import { gemm } from './webgpu/linear.ts';
 
 /** What every part of a graph is built from. */
 export interface GraphContext {
   readonly graph: GraphBuilder;
-  readonly mode: GraphMode;
+  readonly mode: GraphName;
   readonly config: HymbaConfig;
   readonly layout: WeightLayout;
 }
 
 /** Symbolic sizes of the graphs' inputs and outputs. */
-export function sizes(mode: GraphMode) {
-  return mode === 'prefill' ? ({ batch: 1, tokens: 'T' } as const) : ({ batch: 'B', tokens: 1 } as const);
+export function sizes(mode: GraphName) {
+  return mode === 'decode' ? ({ batch: 'B', tokens: 1 } as const) : ({ batch: 1, tokens: 'T' } as const);
 }
 
 export function weight({ graph, layout }: GraphContext, name: string): Value {
@@ -22,6 +23,7 @@ export function weight({ graph, layout }: GraphContext, name: string): Value {
 
 /** x [.., in] → [.., out], with the weight [out, in] as checkpoints have it: the one place that knows a linear's form. */
 export function linear(context: GraphContext, x: Value, name: string): Value {
+  if (context.mode === 'webgpu') return gemm(context, x, name);
   return context.graph.op('com.microsoft.FusedMatMul', [x, weight(context, name)], { transB: int(1) });
 }
 

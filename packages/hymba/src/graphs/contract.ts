@@ -21,6 +21,18 @@ import type { KvCacheSpec } from '../config.ts';
  * | `logits` | [R, V] | |
  * | `k_new_c`, `v_new_c` | [B, Hkv, T, Dk], [B, Hkv, T, Dv] | the new tokens' rows only: the caller owns the caches and copies them in |
  * | `conv_new_l`, `ssm_new_l` | as the inputs | the state after the last new token |
+ *
+ * `webgpu.onnx` is a prefill graph of any number of tokens whose states never leave the GPU. It differs in this:
+ *
+ * | input | | |
+ * | --- | --- | --- |
+ * | `cache_rows_global`, `cache_rows_sliding` | int64 [1, Hkv, T, 3] | (0, head, row): where each new token's row goes in the caches of the kind |
+ * | `ssm_l` | [1, D, N, 1] | |
+ *
+ * | output | | |
+ * | --- | --- | --- |
+ * | `k_cache_next_c`, `v_cache_next_c` | as the inputs | the caches with the new rows, instead of `k_new_c` and `v_new_c` |
+ * | `ssm_new_l` | as the input | |
  */
 export const graphNames = {
   inputIds: 'input_ids',
@@ -36,13 +48,19 @@ export const graphNames = {
   newConv: (layer: number) => `conv_new_${layer}`,
   ssm: (layer: number) => `ssm_${layer}`,
   newSsm: (layer: number) => `ssm_new_${layer}`,
+  cacheRows: (kind: KvCacheSpec['kind']) => `cache_rows_${kind}`,
+  nextKeyCache: (cache: number) => `k_cache_next_${cache}`,
+  nextValueCache: (cache: number) => `v_cache_next_${cache}`,
 } as const;
 
-export type GraphMode = 'prefill' | 'decode';
-export const graphFiles = { prefill: 'prefill.onnx', decode: 'decode.onnx' } as const satisfies Record<
-  GraphMode,
-  string
->;
+export const graphFiles = {
+  prefill: 'prefill.onnx',
+  decode: 'decode.onnx',
+  webgpu: 'webgpu.onnx',
+} as const;
+export type GraphName = keyof typeof graphFiles;
+/** The graphs of an engine whose states lie in JavaScript's memory. */
+export type GraphMode = Exclude<GraphName, 'webgpu'>;
 
 /** Hides a key: far below any score, yet finite, so that no sum of it overflows (and exact in float32). */
 export const maskedBias = -(2 ** 100);

@@ -1,6 +1,7 @@
 import { graph as body, GraphBuilder, int, ints, text, type Value } from '../onnx/index.ts';
 import { type GraphContext, linear, rmsNorm, silu, sizes, weight } from './context.ts';
 import { graphNames } from './contract.ts';
+import { linearAttentionScan } from './webgpu/scan.ts';
 
 /** The Mamba half of a layer (Mamba-1, arXiv 2312.00752): x and gate [B, T, D] → [B, T, D]. */
 export function mamba(context: GraphContext, layer: number, x: Value, gate: Value): Value {
@@ -14,7 +15,8 @@ export function mamba(context: GraphContext, layer: number, x: Value, gate: Valu
   ]);
   const dtHigh = linear(context, rmsNorm(context, dtLow, of('dt_norm')), of('dt_proj'));
   const dt = graph.op('Softplus', [graph.op('Add', [dtHigh, weight(context, of('dt_bias'))])]);
-  const read = scan(context, layer, {
+  const scanOver = context.mode === 'webgpu' ? linearAttentionScan : scan;
+  const read = scanOver(context, layer, {
     dt,
     input: graph.op('Mul', [u, dt]),
     b: rmsNorm(context, b, of('b_norm')),
@@ -40,7 +42,7 @@ function convolution(context: GraphContext, layer: number, x: Value): Value {
   return output;
 }
 
-interface ScanInputs {
+export interface ScanInputs {
   /** [B, T, D] */
   readonly dt: Value;
   /** dt · u, [B, T, D] */
