@@ -6,6 +6,7 @@ import { type GraphProto, ModelProtoSchema, type ValueInfoProto } from '../gener
 import { WeightLayout } from '../weights/layout.ts';
 import { buildGraph } from './build.ts';
 import type { GraphName } from './contract.ts';
+import { webGpuStates } from './webgpu/states.ts';
 
 const cases = goldenNames.flatMap((name) =>
   (['prefill', 'decode', 'webgpu'] as const).map((mode) => ({ name, mode })),
@@ -71,14 +72,16 @@ describe("WebGPU's graph", () => {
   });
 
   it('keeps its states in the form in which it takes them', async () => {
+    const config = await readConfig(goldenCheckpoint('shared-pairs'));
     const { input, output } = await graphOf('shared-pairs', 'webgpu');
     const inputs = new Map(input.map((value) => [value.name, shapeOf(value)]));
-    const states = output.filter(({ name }) => name !== 'logits');
-    expect(states).toHaveLength(2 * 5 + 2 * 7);
-    for (const state of states) {
-      const fedBackAs = state.name.replace('_next', '').replace('_new', '');
-      expect(shapeOf(state), state.name).toEqual(inputs.get(fedBackAs));
+    const outputs = new Map(output.map((value) => [value.name, shapeOf(value)]));
+    const states = webGpuStates(config);
+    for (const { past, next, dims } of states) {
+      expect(inputs.get(past), past).toEqual(dims);
+      expect(outputs.get(next), next).toEqual(dims);
     }
+    expect([...outputs.keys()].sort()).toEqual(['logits', ...states.map(({ next }) => next)].sort());
   });
 });
 
