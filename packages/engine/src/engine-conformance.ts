@@ -28,6 +28,7 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
 
     const requestOf = ({ sampling, ...rest }: Overrides = {}): EngineRequest => ({
       id: `resp_${'0'.repeat(32)}`,
+      tenant: 'tenant',
       prompt,
       replay: [],
       replayTextLength: 0,

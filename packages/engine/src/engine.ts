@@ -3,6 +3,8 @@ import type { FinishReason, Sampling, TokenLogprob } from '@baton/protocol';
 /** One sequence to run. */
 export interface EngineRequest {
   readonly id: string;
+  /** Slots are shared out evenly among tenants. */
+  readonly tenant: string;
   /** Prompt token ids, at least one. */
   readonly prompt: readonly number[];
   /**
@@ -39,9 +41,24 @@ export interface EngineModel {
   readonly contextLength: number;
 }
 
+/** How much an engine runs at once. */
+export interface EngineCapacity {
+  /** Sequences that run at once; more wait. */
+  readonly slots: number;
+  /** Most tokens of a prompt that are prefilled in one step, and so between two tokens of a stream. */
+  readonly prefillChunk: number;
+  /** Most tokens that a step feeds while it decodes. */
+  readonly stepTokens: number;
+  /** Bytes of state of one sequence: without tokens, and with the whole context. */
+  readonly stateBytes: { readonly empty: number; readonly full: number };
+  /** Bytes that the states of all sequences can come to take. */
+  readonly stateBytesLimit: number;
+}
+
 /** Runs sequences. Implementations: `ThreadedEngine` (the model on its own thread) and, for tests, `ScriptedEngine`. */
 export interface Engine {
   readonly model: EngineModel;
+  readonly capacity: EngineCapacity;
   /**
    * Runs one sequence. Aborting `signal` frees its slot within one step and ends the iteration without `finish`.
    * Throws `ServerError` where this sequence fails, `EngineDiedError` where the engine as a whole does.

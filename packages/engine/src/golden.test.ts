@@ -5,7 +5,7 @@ import { Checkpoint, convert } from '@baton/hymba';
 import { goldenCheckpoint, goldenNames, tinyStoriesCheckpoint } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ModelRunner } from './model-runner.ts';
-import type { SessionState } from './session-state.ts';
+import type { Slot } from './state/state-pool.ts';
 
 const checkpoints = [
   ...goldenNames.map((name) => ({ name, folder: goldenCheckpoint(name), promptLength: 24 })),
@@ -23,7 +23,7 @@ describe.each(checkpoints)('$name gives the logits of the released code', ({ fol
   beforeAll(async () => {
     temporary = await mkdtemp(join(tmpdir(), 'baton-golden-'));
     await convert(folder, join(temporary, 'model'));
-    runner = await ModelRunner.open(join(temporary, 'model'), { threads: 1 });
+    runner = await ModelRunner.open(join(temporary, 'model'), { threads: 1, slots: 2 });
     expected = await readExpected(folder);
   });
 
@@ -39,7 +39,9 @@ describe.each(checkpoints)('$name gives the logits of the released code', ({ fol
     { title: 'in chunks of 16', chunk: 16 },
   ])('$title', async ({ chunk }) => {
     for (const { ids, logits } of expected.sequences) {
-      const found = await feed(runner, runner.newState(), ids, chunk);
+      const state = runner.newState();
+      const found = await feed(runner, state, ids, chunk);
+      runner.freeState(state);
       expect(largestDifference(found, logits)).toBeLessThan(tolerance);
     }
   });
@@ -50,8 +52,11 @@ describe.each(checkpoints)('$name gives the logits of the released code', ({ fol
       let state = runner.newState();
       for (let from = 0; from < ids.length; from += every) {
         found.push(...(await feed(runner, state, ids.slice(from, from + every), every)));
-        state = runner.importState(structuredClone(runner.exportState(state)));
+        const data = structuredClone(runner.exportState(state));
+        runner.freeState(state);
+        state = runner.importState(data);
       }
+      runner.freeState(state);
       expect(largestDifference(found, logits)).toBeLessThan(tolerance);
     }
   });
@@ -65,6 +70,7 @@ describe.each(checkpoints)('$name gives the logits of the released code', ({ fol
       const rest = ids.slice(middle);
       expect(await feed(runner, restored, rest, 1)).toEqual(await feed(runner, state, rest, 1));
       expect(runner.exportState(restored)).toEqual(runner.exportState(state));
+      for (const slot of [state, restored]) runner.freeState(slot);
     }
   });
 
@@ -77,12 +83,13 @@ describe.each(checkpoints)('$name gives the logits of the released code', ({ fol
       next = [logits.indexOf(Math.max(...logits))];
       ids.push(...next);
     }
+    runner.freeState(state);
     expect(ids).toEqual(expected.greedyIds);
   });
 });
 
 /** Feeds `ids` in chunks and gives the logits of all of them, one row after another. */
-async function feed(runner: ModelRunner, state: SessionState, ids: readonly number[], chunk: number) {
+async function feed(runner: ModelRunner, state: Slot, ids: readonly number[], chunk: number) {
   const logits: number[] = [];
   for (let from = 0; from < ids.length; from += chunk) {
     const part = ids.slice(from, from + chunk);

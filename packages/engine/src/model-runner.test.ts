@@ -13,7 +13,7 @@ let runner: ModelRunner;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'baton-runner-'));
   await convert(goldenCheckpoint('no-sharing'), join(folder, 'model'));
-  runner = await ModelRunner.open(join(folder, 'model'), { threads: 1 });
+  runner = await ModelRunner.open(join(folder, 'model'), { threads: 1, slots: 40 });
 });
 
 afterAll(async () => {
@@ -80,7 +80,7 @@ describe('a configuration that no golden checkpoint has', () => {
     const text = await readFile(join(goldenCheckpoint('no-sharing'), 'config.json'), 'utf8');
     await writeRandomCheckpoint(join(folder, `${name}-checkpoint`), { ...JSON.parse(text), ...changes });
     await convert(join(folder, `${name}-checkpoint`), join(folder, name));
-    const odd = await ModelRunner.open(join(folder, name), { threads: 1 });
+    const odd = await ModelRunner.open(join(folder, name), { threads: 1, slots: 3 });
     const ids = Array.from({ length: 40 }, (_, i) => (i * 37) % 264);
     const whole = await odd.run(odd.newState(), { ids, rows: [39] });
     for (const chunk of [1, 9]) {
@@ -89,7 +89,9 @@ describe('a configuration that no golden checkpoint has', () => {
       for (let from = 0; from < ids.length; from += chunk) {
         const part = ids.slice(from, from + chunk);
         last = Float32Array.from(await odd.run(state, { ids: part, rows: [part.length - 1] }));
-        state = odd.importState(odd.exportState(state));
+        const data = odd.exportState(state);
+        odd.freeState(state);
+        state = odd.importState(data);
       }
       expectClose(last, whole);
     }
@@ -108,7 +110,7 @@ describe('a model', () => {
     const other = join(folder, 'damaged');
     await convert(goldenCheckpoint('no-sharing'), other);
     await writeFile(join(other, 'decode.onnx'), 'not a graph');
-    const error = await ModelRunner.open(other, { threads: 1 }).catch((error: unknown) => error);
+    const error = await ModelRunner.open(other, { threads: 1, slots: 40 }).catch((error: unknown) => error);
     expect(error).toBeInstanceOf(CheckpointError);
     expect(error).toMatchObject({ code: 'invalid_checkpoint', file: join(other, 'decode.onnx') });
   });

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { CheckpointError, MessageError, RequestError, ServerError } from '@baton/errors';
+import { type BatonError, RequestError, ServerError } from '@baton/errors';
 import {
   type ConvertedModel,
   type GraphMode,
@@ -8,50 +8,73 @@ import {
   type HymbaConfig,
   openModel,
 } from '@baton/hymba';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { attentionBias } from './attention-bias.ts';
+import type { InferenceSession } from 'onnxruntime-node';
+import type { Runner, StateStep, Step } from './batch/runner.ts';
+import { checkStep } from './check-step.ts';
 import type { EngineModel } from './engine.ts';
-import type { Runner, Step } from './runner.ts';
-import { SessionState, type SessionStateData } from './session-state.ts';
+import { type GraphInputs, graphInputs } from './graph-inputs.ts';
+import { openGraph } from './open-graph.ts';
+import { attentionBias } from './state/attention-bias.ts';
+import { checkSessionState, type SequenceMemory, type SessionStateData } from './state/session-state.ts';
+import { type Slot, StatePool } from './state/state-pool.ts';
+import { slotBytes } from './state/state-size.ts';
 
 export interface ModelRunnerOptions {
   /** Threads that one operator may use. */
   readonly threads: number;
+  /** Sequences that it has room for; their memory is taken as they grow. */
+  readonly slots?: number;
+  /** Hears what is being done while the model opens. */
+  readonly onProgress?: (stage: string) => void;
 }
 
 /**
- * A converted model, ready to run. A step blocks the thread that it runs on, so give the runner a thread of its own. It
- * may hold any number of states, each of which is one sequence; a state is left as it was where its step fails.
+ * A converted model, ready to run, and the states of the sequences that it runs. A step blocks the thread that it runs on,
+ * so give the runner a thread of its own.
  */
-export class ModelRunner implements Runner<SessionState> {
+export class ModelRunner implements Runner<Slot> {
   readonly model: EngineModel;
+  readonly slots: number;
   readonly #config: HymbaConfig;
   readonly #graphs: Readonly<Record<GraphMode, InferenceSession>>;
-  /** Right after the meta tokens: where every sequence begins. */
-  readonly #start: SessionState;
+  readonly #pool: StatePool;
+  readonly #ids: BigInt64Array;
+  readonly #positions: BigInt64Array;
+  /** Those of the last decode step, which serve again while the same slots run and nothing moves. */
+  #decodeInputs: { readonly key: string; readonly inputs: GraphInputs } | null = null;
+  /** Where every sequence begins: right after the meta tokens. */
+  #start: { readonly memory: SequenceMemory; readonly length: number } = {
+    memory: { caches: [], conv: [], ssm: [] },
+    length: 0,
+  };
 
   /** Opens a converted model's folder. Throws `CheckpointError` for one that is damaged. */
   static async open(folder: string, options: ModelRunnerOptions): Promise<ModelRunner> {
+    const { slots = 1, onProgress = () => {} } = options;
+    onProgress('checking the files');
     const converted = await openModel(folder);
-    const graphs = {
-      prefill: await openGraph(converted, 'prefill', options),
-      decode: await openGraph(converted, 'decode', options),
-    };
-    const { config } = converted;
-    const start = SessionState.blank(config);
-    const metaIds = Array.from({ length: config.metaTokens }, (_, i) => config.vocabularySize + i);
-    if (metaIds.length > 0) await step(config, graphs.prefill, start, { ids: metaIds, rows: [] });
-    return new ModelRunner(converted, graphs, start);
+    const opening = sessionOptions(converted, options);
+    onProgress('opening the prefill graph');
+    const prefill = await openGraph(join(folder, graphFiles.prefill), opening);
+    onProgress('opening the decode graph');
+    const decode = await openGraph(join(folder, graphFiles.decode), opening);
+    const runner = new ModelRunner(converted, { prefill, decode }, slots);
+    onProgress('running the meta tokens');
+    await runner.#runMetaTokens();
+    return runner;
   }
 
   private constructor(
     { config, fingerprint }: ConvertedModel,
     graphs: Readonly<Record<GraphMode, InferenceSession>>,
-    start: SessionState,
+    slots: number,
   ) {
     this.#config = config;
     this.#graphs = graphs;
-    this.#start = start;
+    this.slots = slots;
+    this.#pool = new StatePool(config, slots);
+    this.#ids = new BigInt64Array(slots);
+    this.#positions = new BigInt64Array(slots);
     this.model = {
       fingerprint,
       vocabularySize: config.vocabularySize,
@@ -59,138 +82,203 @@ export class ModelRunner implements Runner<SessionState> {
     };
   }
 
-  newState(): SessionState {
-    return this.#start.clone();
+  slotBytes(tokens: number): number {
+    return slotBytes(this.#config, tokens);
+  }
+
+  /** Throws `RangeError` where no slot is free. */
+  newState(): Slot {
+    const slot = this.#pool.allocate();
+    this.#pool.load(slot, this.#start.memory, this.#start.length);
+    return slot;
+  }
+
+  freeState(state: Slot): void {
+    this.#pool.release(state);
+  }
+
+  /** Runs both graphs once, so that no request pays for what the runtime does the first time. */
+  async warmUp(prefillTokens: number): Promise<void> {
+    const state = this.newState();
+    const tokens = Math.max(2, Math.min(prefillTokens, this.model.contextLength - 1));
+    await this.run(state, { ids: new Array<number>(tokens).fill(0), rows: [tokens - 1] });
+    await this.run(state, { ids: [0], rows: [0] });
+    this.freeState(state);
   }
 
   /**
-   * Feeds `ids` and gives the logits [rows, vocabulary] of those asked for. Throws `RequestError` for ids outside the
-   * vocabulary or the context, `ServerError` where the runtime fails.
+   * Steps of one token run first, as one batch, and then each longer one by itself. A step fails with `RequestError` for
+   * ids outside the vocabulary or the context, with `ServerError` where the runtime fails.
    */
-  async run(state: SessionState, { ids, rows }: Step): Promise<Float32Array> {
-    const { vocabularySize, contextLength, metaTokens } = this.#config;
-    if (ids.length === 0) throw new RequestError('invalid_value', 'a step needs at least one token');
-    const unknown = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
-    if (unknown !== undefined) {
-      throw new RequestError('invalid_value', `token id ${unknown} is not in 0 … ${vocabularySize - 1}`);
+  async runBatch(steps: readonly StateStep<Slot>[]): Promise<(Float32Array | BatonError)[]> {
+    const results: (Float32Array | BatonError | null)[] = steps.map((step) => this.#refusal(step));
+    const sound = [...steps.keys()].filter((index) => results[index] === null);
+    const stepAt = (index: number) => steps[index] as StateStep<Slot>;
+    this.#pool.fit(
+      sound.reduce((most, i) => Math.max(most, stepAt(i).state.length + stepAt(i).ids.length), 1),
+    );
+    const single = sound.filter((index) => stepAt(index).ids.length === 1);
+    const runs = single.length > 0 ? [single] : [];
+    runs.push(...sound.filter((index) => stepAt(index).ids.length > 1).map((index) => [index]));
+    for (const run of runs) {
+      const logits = await this.#attempt(run.map(stepAt));
+      for (const [at, index] of run.entries())
+        results[index] = logits instanceof ServerError ? logits : (logits[at] ?? null);
     }
-    const tokens = state.length - metaTokens + ids.length;
-    if (tokens > contextLength) {
-      throw new RequestError(
-        'context_length_exceeded',
-        `${tokens} tokens do not fit the context of ${contextLength}`,
-      );
-    }
-    const graph = ids.length === 1 ? this.#graphs.decode : this.#graphs.prefill;
-    return step(this.#config, graph, state, { ids, rows });
+    return results.map((result) => result ?? new ServerError('the model gave no logits'));
+  }
+
+  /** One step of one sequence. Throws what it fails with. */
+  async run(state: Slot, step: Step): Promise<Float32Array> {
+    const [result] = await this.runBatch([{ state, ...step }]);
+    if (result instanceof Float32Array) return result;
+    throw result ?? new ServerError('the model gave no logits');
   }
 
   /** A copy of what `state` remembers, from which this model goes on anywhere. */
-  exportState(state: SessionState): SessionStateData {
-    return state.toData(this.model.fingerprint);
+  exportState(state: Slot): SessionStateData {
+    const { metaTokens } = this.#config;
+    return {
+      fingerprint: this.model.fingerprint,
+      tokens: state.length - metaTokens,
+      ...this.#pool.save(state, metaTokens),
+    };
   }
 
-  /** Throws `MessageError` for a state of another model or another layout. */
-  importState(data: SessionStateData): SessionState {
-    if (data.fingerprint !== this.model.fingerprint) {
-      throw new MessageError(
-        'session state',
-        `it belongs to model ${data.fingerprint}; this one is ${this.model.fingerprint}`,
-      );
-    }
-    const state = this.newState();
-    state.restore(data);
-    return state;
+  /** Takes a slot for an exported state. Throws `MessageError` for one of another model or another layout. */
+  importState(data: SessionStateData): Slot {
+    checkSessionState(data, this.#config, this.model.fingerprint);
+    const slot = this.newState();
+    this.#pool.load(slot, data, this.#config.metaTokens + data.tokens);
+    return slot;
   }
 
   /** Frees the model's memory; no step may be running or come after. */
   async close(): Promise<void> {
     await Promise.all(Object.values(this.#graphs).map((graph) => graph.release()));
   }
-}
 
-async function openGraph(
-  { folder, weightForm }: ConvertedModel,
-  mode: GraphMode,
-  { threads }: ModelRunnerOptions,
-): Promise<InferenceSession> {
-  const file = join(folder, graphFiles[mode]);
-  try {
-    return await InferenceSession.create(file, {
-      executionProviders: ['cpu'],
-      intraOpNumThreads: threads,
-      extra: {
-        session: {
-          // Waiting threads that spin take the cores that other workers on the machine need.
-          intra_op: { allow_spinning: '0' },
-          // Packing would copy the weights for each graph of each worker; as they are they stay mapped, and shared by all.
-          disable_prepacking: weightForm === 'float32' ? '1' : '0',
-        },
-      },
-    });
-  } catch (error) {
-    throw new CheckpointError('invalid_checkpoint', `${file} cannot be opened: ${String(error)}`, { file });
+  async #runMetaTokens(): Promise<void> {
+    const { metaTokens, vocabularySize } = this.#config;
+    if (metaTokens === 0) return;
+    const slot = this.newState();
+    this.#pool.fit(metaTokens);
+    const ids = Array.from({ length: metaTokens }, (_, i) => vocabularySize + i);
+    await this.#prefill({ state: slot, ids, rows: [] });
+    this.#start = { memory: this.#pool.save(slot, 0), length: metaTokens };
+    this.freeState(slot);
   }
-}
 
-/** One pass over new tokens of one sequence: runs the graph, then moves the state on. */
-async function step(
-  config: HymbaConfig,
-  graph: InferenceSession,
-  state: SessionState,
-  { ids, rows }: Step,
-): Promise<Float32Array> {
-  const outputs = await graph.run(feeds(config, state, { ids, rows })).catch((error: unknown) => {
-    throw new ServerError(`the model failed at position ${state.length}: ${String(error)}`);
-  });
-  const floats = (name: string): Float32Array => {
-    const data = outputs[name]?.data;
-    if (data instanceof Float32Array) return data;
-    throw new ServerError(`the model gave no float32 "${name}"`);
-  };
-  const tokens = ids.length;
-  const perLayer = (nameOf: (layer: number) => string) =>
-    Array.from({ length: config.layers }, (_, layer) => floats(nameOf(layer)));
-  state.advance({
-    tokens,
-    caches: config.caches.map((_, cache) => ({
+  #refusal({ state, ids }: StateStep<Slot>): BatonError | null {
+    try {
+      checkStep(this.#config, state.length, ids);
+      return null;
+    } catch (error) {
+      if (error instanceof RequestError) return error;
+      throw error;
+    }
+  }
+
+  async #attempt(steps: readonly StateStep<Slot>[]): Promise<Float32Array[] | ServerError> {
+    const [first] = steps;
+    try {
+      return first && first.ids.length > 1 ? [await this.#prefill(first)] : await this.#decode(steps);
+    } catch (error) {
+      return new ServerError(`the model failed at position ${first?.state.length}: ${String(error)}`);
+    }
+  }
+
+  /** Several tokens of one sequence. */
+  async #prefill({ state, ids, rows }: StateStep<Slot>): Promise<Float32Array> {
+    const tokens = ids.length;
+    const { length } = state;
+    const inputs = graphInputs(this.#config, this.#pool, {
+      first: state.index,
+      batch: 1,
+      tokens,
+      ids: BigInt64Array.from(ids, BigInt),
+      positions: BigInt64Array.from(ids, (_, i) => BigInt(length + i)),
+      logitRows: BigInt64Array.from(rows, BigInt),
+      biases: this.#pool.kinds.map((kind) => attentionBias(this.#config, kind, { length, tokens })),
+    });
+    return this.#runGraph('prefill', inputs, [state], tokens);
+  }
+
+  /** One token of each of several sequences. */
+  async #decode(steps: readonly StateStep<Slot>[]): Promise<Float32Array[]> {
+    this.#pool.gather(steps.map(({ state }) => state));
+    const inOrder = steps.toSorted((a, b) => a.state.index - b.state.index);
+    for (const [index, { state, ids }] of inOrder.entries()) {
+      this.#ids[index] = BigInt(ids[0] ?? 0);
+      this.#positions[index] = BigInt(state.length);
+    }
+    const wanted = inOrder.filter(({ rows }) => rows.length > 0);
+    const slots = inOrder.map(({ state }) => state);
+    const inputs = this.#inputsOfDecode(
+      slots.length,
+      wanted.map(({ state }) => state.index),
+    );
+    const logits = await this.#runGraph('decode', inputs, slots, 1);
+    const size = this.model.vocabularySize;
+    return steps.map((step) => {
+      const row = wanted.indexOf(step);
+      return row < 0 ? new Float32Array() : logits.subarray(row * size, (row + 1) * size);
+    });
+  }
+
+  #inputsOfDecode(batch: number, rows: readonly number[]): GraphInputs {
+    const key = `${this.#pool.layout} ${batch} ${rows}`;
+    if (this.#decodeInputs?.key === key) return this.#decodeInputs.inputs;
+    const inputs = graphInputs(this.#config, this.#pool, {
+      first: 0,
+      batch,
+      tokens: 1,
+      ids: this.#ids.subarray(0, batch),
+      positions: this.#positions.subarray(0, batch),
+      logitRows: BigInt64Array.from(rows, BigInt),
+      biases: this.#pool.kinds.map(({ decodeBias }) => decodeBias.view(0, batch)),
+    });
+    this.#decodeInputs = { key, inputs };
+    return inputs;
+  }
+
+  /** Runs a graph, which moves the recurrent states on, and adds the new tokens' rows to the caches. Gives the logits. */
+  async #runGraph(
+    mode: GraphMode,
+    { feeds, fetches }: GraphInputs,
+    slots: readonly Slot[],
+    tokens: number,
+  ): Promise<Float32Array> {
+    const outputs = await this.#graphs[mode].run(feeds, fetches);
+    const floats = (name: string): Float32Array => {
+      const data = outputs[name]?.data;
+      if (data instanceof Float32Array) return data;
+      throw new ServerError(`the model gave no float32 "${name}"`);
+    };
+    const rows = this.#config.caches.map((_, cache) => ({
       count: tokens,
       keys: floats(graphNames.newKeys(cache)),
       values: floats(graphNames.newValues(cache)),
-    })),
-    conv: perLayer(graphNames.newConv),
-    ssm: perLayer(graphNames.newSsm),
-  });
-  return floats(graphNames.logits);
+    }));
+    for (const [item, slot] of slots.entries()) this.#pool.append(slot, tokens, item, rows);
+    return floats(graphNames.logits);
+  }
 }
 
-/** The inputs of a pass over one sequence; caches and states are given as they lie, not copied. */
-function feeds(config: HymbaConfig, state: SessionState, { ids, rows }: Step): Record<string, Tensor> {
-  const { kvHeads, keySize, valueSize, convKernel, innerSize, stateSize } = config;
-  const { length } = state;
-  const tokens = ids.length;
-  const positions = ids.map((_, i) => length + i);
-  const result: Record<string, Tensor> = {
-    [graphNames.inputIds]: new Tensor('int64', BigInt64Array.from(ids, BigInt), [1, tokens]),
-    [graphNames.positionIds]: new Tensor('int64', BigInt64Array.from(positions, BigInt), [1, tokens]),
-    [graphNames.logitRows]: new Tensor('int64', BigInt64Array.from(rows, BigInt), [rows.length]),
+function sessionOptions(
+  { weightForm }: ConvertedModel,
+  { threads }: ModelRunnerOptions,
+): InferenceSession.SessionOptions {
+  return {
+    executionProviders: ['cpu'],
+    intraOpNumThreads: threads,
+    extra: {
+      session: {
+        // Waiting threads that spin take the cores that other workers on the machine need.
+        intra_op: { allow_spinning: '0' },
+        // Packing would copy the weights for each graph of each worker; as they are they stay mapped, and shared by all.
+        disable_prepacking: weightForm === 'float32' ? '1' : '0',
+      },
+    },
   };
-  for (const [index, cache] of state.caches.entries()) {
-    const { kind, capacity, keys, values } = cache;
-    // All caches of a kind have the same rows, and so the same mask.
-    result[graphNames.bias(kind)] ??= new Tensor(
-      'float32',
-      attentionBias(config, cache, { length, tokens }),
-      [1, 1, tokens, capacity + tokens],
-    );
-    result[graphNames.keyCache(index)] = new Tensor('float32', keys, [1, kvHeads, capacity, keySize]);
-    result[graphNames.valueCache(index)] = new Tensor('float32', values, [1, kvHeads, capacity, valueSize]);
-  }
-  for (const [layer, conv] of state.conv.entries()) {
-    result[graphNames.conv(layer)] = new Tensor('float32', conv, [1, convKernel - 1, innerSize]);
-  }
-  for (const [layer, ssm] of state.ssm.entries()) {
-    result[graphNames.ssm(layer)] = new Tensor('float32', ssm, [1, stateSize, innerSize]);
-  }
-  return result;
 }

@@ -1,8 +1,8 @@
 import { RequestError, ServerError } from '@baton/errors';
 import { Detokenizer, type TokenTable } from '@baton/hymba/tokenizer';
 import type { FinishReason, TokenLogprob } from '@baton/protocol';
+import type { Step } from './batch/runner.ts';
 import type { EngineModel, EngineOutput, EngineRequest } from './engine.ts';
-import type { Step } from './runner.ts';
 import { tokenLogprob } from './sampling/logprobs.ts';
 import { Ranker } from './sampling/ranker.ts';
 import { Sampler } from './sampling/sampler.ts';
@@ -16,8 +16,6 @@ export interface Vocabulary extends TokenTable {
 export interface SequenceContext {
   readonly model: EngineModel;
   readonly vocabulary: Vocabulary;
-  /** Most tokens that one step feeds. */
-  readonly chunkSize: number;
 }
 
 /**
@@ -75,14 +73,15 @@ export class Sequence {
     };
   }
 
-  get needsStep(): boolean {
-    return this.#fed < this.#end;
+  /** How many tokens the model has to be fed as yet: prompt and replayed ones, then each sampled one; 0 at the end. */
+  get pending(): number {
+    return this.#end - this.#fed;
   }
 
-  /** The next chunk of what the model has not seen: prompt and replayed tokens, then each sampled one. */
-  schedule(): Step {
+  /** The next of the pending tokens, at most `most`. */
+  schedule(most: number): Step {
     const from = this.#fed;
-    const to = Math.min(from + this.#context.chunkSize, this.#end);
+    const to = Math.min(from + most, this.#end);
     const rows: number[] = [];
     for (let at = from; at < to; at++) {
       if (this.#scoresPrompt(at + 1) || this.#samplesAfter(at)) rows.push(at - from);

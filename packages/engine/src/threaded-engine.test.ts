@@ -29,6 +29,7 @@ describeEngineConformance('ThreadedEngine', async () => {
 describe('ThreadedEngine', () => {
   const request = {
     id: 'resp_0',
+    tenant: 'tenant',
     prompt: [1, 5, 6],
     replay: [],
     replayTextLength: 0,
@@ -41,9 +42,11 @@ describe('ThreadedEngine', () => {
     // Terminating the real thread in the middle of a run aborts the process, inside the runtime's binding.
     const dying = `
       const { parentPort } = require('node:worker_threads');
-      parentPort.postMessage({ type: 'ready', model: { fingerprint: '0', vocabularySize: 9, contextLength: 9 } });
+      const model = { fingerprint: '0', vocabularySize: 9, contextLength: 9 };
+      parentPort.postMessage({ type: 'ready', model, capacity: {} });
       parentPort.once('message', ({ run }) => {
-        parentPort.postMessage({ type: 'output', run, output: { kind: 'tokens', tokens: [5], text: 'a' } });
+        const output = { kind: 'tokens', tokens: [5], text: 'a' };
+        parentPort.postMessage({ type: 'events', events: [{ type: 'output', run, output }] });
         parentPort.once('message', () => { throw new Error('out of memory'); });
       });`;
     const engine = await ThreadedEngine.over(new Worker(dying, { eval: true }));

@@ -58,6 +58,7 @@ async function run(
     .generate(
       {
         id: job.id,
+        tenant: job.tenant,
         prompt: job.prompt,
         replay: state.tokens,
         replayTextLength: state.text.length,

@@ -9,6 +9,7 @@ import { ScriptedEngine } from './scripted-engine.ts';
 const never = new AbortController().signal;
 const request: EngineRequest = {
   id: 'resp_0',
+  tenant: 'tenant',
   prompt: [1, ...byteVocabulary.encode('Tell me a story.')],
   replay: [],
   replayTextLength: 0,

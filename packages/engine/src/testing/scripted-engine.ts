@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EngineDiedError, ServerError } from '@baton/errors';
-import type { Engine, EngineModel, EngineOutput, EngineRequest } from '../engine.ts';
-import { generateSequence } from '../generate-sequence.ts';
+import { BatchLoop } from '../batch/batch-loop.ts';
+import type { Engine, EngineCapacity, EngineModel, EngineOutput, EngineRequest } from '../engine.ts';
+import { EngineRuns } from '../engine-runs.ts';
 import type { Vocabulary } from '../sequence.ts';
 import { byteVocabulary } from './byte-vocabulary.ts';
-import { ScriptedRunner } from './scripted-runner.ts';
+import { type Script, ScriptedRunner, type ScriptedState } from './scripted-runner.ts';
 
 export interface ScriptedEngineOptions {
   /** What the model says to a request, up to its end of sequence. The default is a fixed text for each prompt. */
@@ -19,49 +21,50 @@ export interface ScriptedEngineOptions {
   /** Tokens to speak in; one a byte by default. */
   readonly vocabulary?: Vocabulary & { readonly size: number; encode(text: string): number[] };
   readonly contextLength?: number;
+  readonly slots?: number;
 }
 
 /** An engine without a model, for tests: the real loop, sampler, stop conditions and detokeniser over a script. */
 export class ScriptedEngine implements Engine {
   readonly model: EngineModel;
-  readonly #options: ScriptedEngineOptions;
-  readonly #vocabulary: NonNullable<ScriptedEngineOptions['vocabulary']>;
-  readonly #closing = new AbortController();
+  readonly capacity: EngineCapacity;
+  readonly #loop: BatchLoop<ScriptedState>;
+  readonly #runs: EngineRuns;
   readonly #died = Promise.withResolvers<EngineDiedError>();
+  #running = false;
 
   constructor(options: ScriptedEngineOptions = {}) {
-    this.#options = options;
-    this.#vocabulary = options.vocabulary ?? byteVocabulary;
+    const { vocabulary = byteVocabulary, contextLength = 4096, slots = 8, stepMs = 0 } = options;
     this.model = {
       fingerprint: createHash('sha256').update('scripted').digest('hex'),
-      vocabularySize: this.#vocabulary.size,
-      contextLength: options.contextLength ?? 4096,
+      vocabularySize: vocabulary.size,
+      contextLength,
     };
-  }
-
-  async *generate(
-    request: EngineRequest,
-    signal: AbortSignal,
-  ): AsyncGenerator<EngineOutput, void, undefined> {
-    const { script = storyOf, stepMs = 0, failure } = this.#options;
-    const runner = new ScriptedRunner({
-      model: this.model,
-      promptLength: request.prompt.length,
-      tokens: [...this.#vocabulary.encode(script(request)), ...this.#vocabulary.eosTokenIds.slice(0, 1)],
-      stepMs,
+    const scriptOf = (request: EngineRequest): Script => ({
+      tokens: [
+        ...vocabulary.encode((options.script ?? storyOf)(request)),
+        ...vocabulary.eosTokenIds.slice(0, 1),
+      ],
       beforeToken: (position) => {
-        const fails = failure?.(position, request);
+        const fails = options.failure?.(position, request);
         if (fails === 'exit') process.kill(process.pid, 'SIGKILL');
         if (fails === 'throw') throw new ServerError(`the script fails at token ${position}`);
       },
     });
-    const { signal: closing } = this.#closing;
-    yield* generateSequence(
-      request,
-      { runner, vocabulary: this.#vocabulary },
-      AbortSignal.any([signal, closing]),
-    );
-    if (closing.aborted && !signal.aborted) throw new EngineDiedError('the engine was closed');
+    const runner = new ScriptedRunner({ model: this.model, slots, scriptOf, stepMs });
+    this.#loop = new BatchLoop({ runner, vocabulary });
+    this.capacity = this.#loop.capacity;
+    this.#runs = new EngineRuns({
+      add: (run, request) => {
+        this.#loop.add(run, request);
+        if (!this.#running) void this.#run();
+      },
+      abort: (run) => this.#loop.abort(run),
+    });
+  }
+
+  generate(request: EngineRequest, signal: AbortSignal): AsyncGenerator<EngineOutput, void, undefined> {
+    return this.#runs.generate(request, signal);
   }
 
   get died(): Promise<Error> {
@@ -69,8 +72,18 @@ export class ScriptedEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort();
-    this.#died.resolve(new EngineDiedError('the engine was closed'));
+    const death = new EngineDiedError('the engine was closed');
+    this.#died.resolve(death);
+    this.#runs.die(death);
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    while (!this.#loop.idle) {
+      await nextTurn();
+      this.#runs.deliver(await this.#loop.step());
+    }
+    this.#running = false;
   }
 }
 

@@ -1,53 +1,97 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EngineModel } from '../engine.ts';
-import type { Runner, Step } from '../runner.ts';
+import { type BatonError, ServerError } from '@baton/errors';
+import type { Runner, StateStep } from '../batch/runner.ts';
+import type { EngineModel, EngineRequest } from '../engine.ts';
 
+/** What the model says in one sequence. */
 export interface Script {
-  readonly model: EngineModel;
-  /** Where the prompt ends. */
-  readonly promptLength: number;
   /** The output tokens to make likely; after the last one they begin anew. */
   readonly tokens: readonly number[];
-  readonly stepMs: number;
   /** Called before the model samples the output token at `position`; may throw. */
-  readonly beforeToken: (position: number) => void;
+  readonly beforeToken?: (position: number) => void;
+}
+
+export interface ScriptedRunnerOptions {
+  readonly model: EngineModel;
+  readonly slots: number;
+  readonly scriptOf: (request: EngineRequest) => Script;
+  /** Milliseconds a step takes. */
+  readonly stepMs?: number;
+  /** Bytes a token's state is said to take. */
+  readonly tokenBytes?: number;
+}
+
+export interface ScriptedState {
+  readonly script: Script;
+  readonly promptLength: number;
+  readonly fed: number[];
 }
 
 /**
  * A model that knows what it is going to say: the script's next token has the highest logit by far. All others get
  * small, fixed ones, so that log-probabilities and alternatives are the same each time.
  */
-export class ScriptedRunner implements Runner<{ fed: number[] }> {
+export class ScriptedRunner implements Runner<ScriptedState> {
   readonly model: EngineModel;
-  readonly #script: Script;
-  /** Steps run so far. */
-  steps = 0;
+  readonly slots: number;
+  readonly #options: ScriptedRunnerOptions;
+  readonly #states = new Set<ScriptedState>();
+  /** What each step fed: for each sequence, how many tokens. */
+  readonly steps: number[][] = [];
 
-  constructor(script: Script) {
-    this.model = script.model;
-    this.#script = script;
+  constructor(options: ScriptedRunnerOptions) {
+    this.model = options.model;
+    this.slots = options.slots;
+    this.#options = options;
   }
 
-  newState(): { fed: number[] } {
-    return { fed: [] };
+  /** Sequences that hold a slot now. */
+  get used(): number {
+    return this.#states.size;
   }
 
-  async run(state: { fed: number[] }, { ids, rows }: Step): Promise<Float32Array> {
-    const { promptLength, tokens, stepMs, beforeToken } = this.#script;
-    this.steps++;
-    if (stepMs > 0) await sleep(stepMs);
-    const from = state.fed.length;
-    state.fed.push(...ids);
+  slotBytes(tokens: number): number {
+    return tokens * (this.#options.tokenBytes ?? 1);
+  }
+
+  newState(request: EngineRequest): ScriptedState {
+    if (this.#states.size === this.slots) throw new RangeError(`all ${this.slots} slots are in use`);
+    const script = this.#options.scriptOf(request);
+    const state = { script, promptLength: request.prompt.length, fed: [] };
+    this.#states.add(state);
+    return state;
+  }
+
+  freeState(state: ScriptedState): void {
+    if (!this.#states.delete(state)) throw new RangeError('the slot is not in use');
+  }
+
+  async runBatch(steps: readonly StateStep<ScriptedState>[]): Promise<(Float32Array | BatonError)[]> {
+    this.steps.push(steps.map(({ ids }) => ids.length));
+    if (this.#options.stepMs) await sleep(this.#options.stepMs);
+    return steps.map((step) => {
+      try {
+        return this.#logits(step);
+      } catch (error) {
+        return error instanceof ServerError ? error : new ServerError(String(error), { cause: error });
+      }
+    });
+  }
+
+  #logits({ state, ids, rows }: StateStep<ScriptedState>): Float32Array {
+    const { script, fed, promptLength } = state;
+    const from = fed.length;
+    fed.push(...ids);
     const size = this.model.vocabularySize;
     const logits = new Float32Array(rows.length * size);
     for (const [index, row] of rows.entries()) {
       const position = from + row + 1 - promptLength;
-      const previous = state.fed[from + row] ?? 0;
+      const previous = fed[from + row] ?? 0;
       const rowLogits = logits.subarray(index * size, (index + 1) * size);
       for (let id = 0; id < size; id++) rowLogits[id] = ((id * 31 + previous * 17) % 101) / 50;
       if (position < 0) continue;
-      beforeToken(position);
-      const scripted = tokens[position % tokens.length];
+      script.beforeToken?.(position);
+      const scripted = script.tokens[position % script.tokens.length];
       if (scripted !== undefined) rowLogits[scripted] = 20;
     }
     return logits;

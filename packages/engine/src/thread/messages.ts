@@ -1,8 +1,10 @@
-import type { EngineModel, EngineOutput, EngineRequest } from '../engine.ts';
+import type { BatchOptions } from '../batch/settings.ts';
+import type { EngineCapacity, EngineModel, EngineRequest } from '../engine.ts';
+import type { ThreadEvent } from './thread-event.ts';
 import type { ThreadFailure } from './thread-failure.ts';
 
 /** What the model's thread is started with. */
-export interface ThreadOptions {
+export interface ThreadOptions extends BatchOptions {
   /** Folder of a converted model. */
   readonly modelDir: string;
   /** Threads that one operator of the model may use. */
@@ -16,8 +18,8 @@ export type ToThread =
   | { readonly type: 'close' };
 
 export type FromThread =
-  | { readonly type: 'ready'; readonly model: EngineModel }
+  | { readonly type: 'opening'; readonly stage: string }
+  | { readonly type: 'ready'; readonly model: EngineModel; readonly capacity: EngineCapacity }
   | { readonly type: 'refused'; readonly failure: ThreadFailure }
-  | { readonly type: 'output'; readonly run: number; readonly output: EngineOutput }
-  | { readonly type: 'ended'; readonly run: number }
-  | { readonly type: 'failed'; readonly run: number; readonly failure: ThreadFailure };
+  /** All that a step gave. */
+  | { readonly type: 'events'; readonly events: readonly ThreadEvent[] };

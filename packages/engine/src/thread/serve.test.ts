@@ -2,15 +2,18 @@ import { on } from 'node:events';
 import { MessageChannel } from 'node:worker_threads';
 import { exampleJob } from '@baton/protocol/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { BatchLoop } from '../batch/batch-loop.ts';
 import type { EngineRequest } from '../engine.ts';
 import { byteVocabulary } from '../testing/byte-vocabulary.ts';
 import { ScriptedRunner } from '../testing/scripted-runner.ts';
 import type { FromThread, ToThread } from './messages.ts';
 import { serve } from './serve.ts';
+import type { ThreadEvent } from './thread-event.ts';
 
 const prompt = [1, 5];
 const request = (max_tokens: number, tokens = prompt): EngineRequest => ({
   id: 'resp_0',
+  tenant: 'tenant',
   prompt: tokens,
   replay: [],
   replayTextLength: 0,
@@ -28,65 +31,62 @@ describe('serve', () => {
     channel = new MessageChannel();
     runner = new ScriptedRunner({
       model: { fingerprint: '', vocabularySize: byteVocabulary.size, contextLength: 100_000 },
-      promptLength: prompt.length,
-      tokens: byteVocabulary.encode('ab'),
-      stepMs: 0,
-      beforeToken: () => {},
+      slots: 2,
+      scriptOf: () => ({ tokens: byteVocabulary.encode('ab') }),
     });
-    served = serve(channel.port1, { runner, vocabulary: byteVocabulary });
+    served = serve(channel.port1, new BatchLoop({ runner, vocabulary: byteVocabulary }));
   });
   afterEach(async () => {
     send({ type: 'close' });
     await served;
   });
 
-  /** Messages from the thread, until one for which `last` holds. */
-  async function messages(last: (message: FromThread) => boolean): Promise<FromThread[]> {
-    const seen: FromThread[] = [];
+  /** What each message from the thread says, until one event for which `last` holds. */
+  async function messages(last: (event: ThreadEvent) => boolean): Promise<(readonly ThreadEvent[])[]> {
+    const seen: (readonly ThreadEvent[])[] = [];
     for await (const [message] of on(channel.port2, 'message')) {
-      seen.push(message);
-      if (last(message)) return seen;
+      const { events } = message as Extract<FromThread, { type: 'events' }>;
+      seen.push(events);
+      if (events.some(last)) return seen;
     }
     throw new Error('the port was closed');
   }
-  const endOf = (run: number) => (message: FromThread) => message.type === 'ended' && message.run === run;
+  const endOf = (run: number) => (event: ThreadEvent) => event.type === 'ended' && event.run === run;
 
-  it('runs sequences first in, first out', async () => {
-    for (const run of [0, 1, 2]) send({ type: 'generate', run, request: request(3) });
-    const seen = await messages(endOf(2));
-    expect(seen.map((message) => ('run' in message ? message.run : null))).toEqual([
-      0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2,
-    ]);
+  it('tells all that a step gave in one message', async () => {
+    for (const run of [0, 1]) send({ type: 'generate', run, request: request(3) });
+    const seen = await messages(endOf(1));
+    const both = seen.filter((events) => new Set(events.map(({ run }) => run)).size === 2);
+    expect(both.length).toBeGreaterThan(0);
+    expect(seen.flat().filter(({ run }) => run === 0)).toHaveLength(4);
+    expect(seen.flat().filter(({ run }) => run === 1)).toHaveLength(4);
   });
 
   it('frees the slot of an aborted sequence within a step, and never starts one that waits', async () => {
-    send({ type: 'generate', run: 0, request: request(50_000) });
-    send({ type: 'generate', run: 1, request: request(50_000) });
-    send({ type: 'generate', run: 2, request: request(3) });
-    const aborted = on(channel.port2, 'message');
-    await aborted.next();
-    send({ type: 'abort', run: 1 });
-    send({ type: 'abort', run: 0 });
-    const seen = await messages(endOf(2));
-    expect(seen.filter((message) => message.type === 'output' && message.run === 1)).toEqual([]);
-    expect(seen.filter((message) => message.type === 'output' && message.run === 2)).toHaveLength(3);
+    for (const run of [0, 1, 2]) send({ type: 'generate', run, request: request(50_000) });
+    send({ type: 'generate', run: 3, request: request(3) });
+    await messages(({ run }) => run === 1);
+    for (const run of [2, 1, 0]) send({ type: 'abort', run });
+    const seen = (await messages(endOf(3))).flat();
+    expect(seen.filter(({ run }) => run === 2)).toEqual([]);
+    expect(seen.filter(({ type, run }) => type === 'output' && run === 3)).toHaveLength(3);
     // 50,000 steps would have been run had the abort not been seen between two of them.
-    expect(runner.steps).toBeLessThan(100);
+    expect(runner.steps.length).toBeLessThan(100);
   });
 
-  it('sends the failure of one sequence and goes on with the next', async () => {
+  it('sends the failure of one sequence and goes on with the others', async () => {
     send({ type: 'generate', run: 0, request: request(3, [-1]) });
     send({ type: 'generate', run: 1, request: request(3) });
-    const [first, ...rest] = await messages(endOf(1));
+    const [first, ...rest] = (await messages(endOf(1))).flat();
     expect(first).toMatchObject({ type: 'failed', run: 0, failure: { type: 'request', param: 'prompt' } });
     expect(rest).toHaveLength(4);
   });
 
   it('ends with close, even in the middle of a sequence', async () => {
     send({ type: 'generate', run: 0, request: request(50_000) });
-    await messages((message) => message.type === 'output');
+    await messages(({ type }) => type === 'output');
     send({ type: 'close' });
     await served;
-    expect(runner.steps).toBeLessThan(100);
+    expect(runner.steps.length).toBeLessThan(100);
   });
 });

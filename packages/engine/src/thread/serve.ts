@@ -1,53 +1,39 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { MessagePort } from 'node:worker_threads';
-import { type GenerateOptions, generateSequence } from '../generate-sequence.ts';
+import type { BatchLoop } from '../batch/batch-loop.ts';
 import type { FromThread, ToThread } from './messages.ts';
-import { packError } from './thread-failure.ts';
+import { packEvent } from './thread-event.ts';
 
-/**
- * Runs the sequences that `port` asks for, one at a time, first in, first out, and sends back what they give. Ends with
- * the `close` message, after the step then running.
- */
-export async function serve<State>(port: MessagePort, options: GenerateOptions<State>): Promise<void> {
-  const send = (message: FromThread) => port.postMessage(message);
-  const waiting: Extract<ToThread, { type: 'generate' }>[] = [];
-  const aborts = new Map<number, AbortController>();
+/** Runs what `port` asks for in `loop`, and sends back what each step gives. Ends with the `close` message, after the step then running. */
+export async function serve<State>(port: MessagePort, loop: BatchLoop<State>): Promise<void> {
   let closed = false;
   let wake = () => {};
 
   port.on('message', (message: ToThread) => {
     switch (message.type) {
       case 'generate':
-        waiting.push(message);
-        aborts.set(message.run, new AbortController());
+        loop.add(message.run, message.request);
         break;
       case 'abort':
-        aborts.get(message.run)?.abort();
+        loop.abort(message.run);
         break;
       case 'close':
         closed = true;
-        for (const abort of aborts.values()) abort.abort();
     }
     wake();
   });
 
   while (!closed) {
-    const next = waiting.shift();
-    if (!next) {
+    if (loop.idle) {
       await new Promise<void>((resolve) => {
         wake = resolve;
       });
       continue;
     }
-    const { run, request } = next;
-    const signal = aborts.get(run)?.signal ?? AbortSignal.abort();
-    try {
-      for await (const output of generateSequence(request, options, signal))
-        send({ type: 'output', run, output });
-      send({ type: 'ended', run });
-    } catch (error) {
-      send({ type: 'failed', run, failure: packError(error) });
-    }
-    aborts.delete(run);
+    const events = (await loop.step()).map(packEvent);
+    if (events.length > 0) port.postMessage({ type: 'events', events } satisfies FromThread);
+    // A turn of the event loop, in which messages arrive.
+    await nextTurn();
   }
   port.close();
 }

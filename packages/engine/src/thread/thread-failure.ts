@@ -1,4 +1,10 @@
-import { type BatonError, CheckpointError, RequestError, ServerError } from '@baton/errors';
+import {
+  type BatonError,
+  CheckpointError,
+  ConfigurationError,
+  RequestError,
+  ServerError,
+} from '@baton/errors';
 
 /** An error on its way between threads, where structured cloning would lose its class. */
 export type ThreadFailure =
@@ -15,7 +21,7 @@ export type ThreadFailure =
       readonly file: string;
       readonly field: string | null;
     }
-  | { readonly type: 'server'; readonly message: string };
+  | { readonly type: 'configuration' | 'server'; readonly message: string };
 
 export function packError(error: unknown): ThreadFailure {
   if (error instanceof RequestError) {
@@ -25,6 +31,7 @@ export function packError(error: unknown): ThreadFailure {
     const { code, message, file, field } = error;
     return { type: 'checkpoint', code, message, file, field };
   }
+  if (error instanceof ConfigurationError) return { type: 'configuration', message: error.message };
   return { type: 'server', message: error instanceof Error ? error.message : String(error) };
 }
 
@@ -36,6 +43,8 @@ export function unpackError(failure: ThreadFailure): BatonError {
       const { code, message, file, field } = failure;
       return new CheckpointError(code, message, { file, ...(field !== null && { field }) });
     }
+    case 'configuration':
+      return new ConfigurationError(failure.message);
     case 'server':
       return new ServerError(failure.message);
   }

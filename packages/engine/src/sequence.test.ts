@@ -3,12 +3,11 @@ import type { Sampling, TokenLogprob } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { BatchLoop } from './batch/batch-loop.ts';
 import type { EngineOutput, EngineRequest } from './engine.ts';
-import { generateSequence } from './generate-sequence.ts';
 import { byteVocabulary } from './testing/byte-vocabulary.ts';
 import { ScriptedRunner } from './testing/scripted-runner.ts';
 
-const never = new AbortController().signal;
 const eos = 2;
 const [prompt, otherPrompt] = [[1, ...byteVocabulary.encode('Tell me a story.')], [1]];
 
@@ -29,6 +28,7 @@ function start({
 }: Setting) {
   const full: EngineRequest = {
     id: 'resp_0',
+    tenant: 'tenant',
     prompt,
     replay: [],
     replayTextLength: 0,
@@ -38,16 +38,20 @@ function start({
   };
   const runner = new ScriptedRunner({
     model: { fingerprint: '', vocabularySize: byteVocabulary.size, contextLength },
-    promptLength: full.prompt.length,
-    tokens: [...byteVocabulary.encode(script), eos],
-    stepMs: 0,
-    beforeToken: () => {},
+    slots: 1,
+    scriptOf: () => ({ tokens: [...byteVocabulary.encode(script), eos] }),
   });
-  return {
-    runner,
-    outputs: (signal = never) =>
-      generateSequence(full, { runner, vocabulary: byteVocabulary, chunkSize }, signal),
-  };
+  const loop = new BatchLoop({ runner, vocabulary: byteVocabulary, prefillChunk: chunkSize });
+  async function* outputs() {
+    loop.add(0, full);
+    while (!loop.idle) {
+      for (const event of await loop.step()) {
+        if (event.type === 'output') yield event.output;
+        if (event.type === 'failed') throw event.error;
+      }
+    }
+  }
+  return { runner, outputs };
 }
 
 async function run(setting: Setting) {
@@ -59,7 +63,7 @@ async function run(setting: Setting) {
   return {
     all,
     promptOutputs,
-    steps: runner.steps,
+    steps: runner.steps.length,
     tokens: tokenOutputs.flatMap(({ tokens }) => tokens),
     pieces: tokenOutputs.map(({ text }) => text),
     text: tokenOutputs.map(({ text }) => text).join(''),
@@ -231,26 +235,6 @@ describe('prompt log-probabilities', () => {
       expect(all.at(-1)).toEqual({ kind: 'tokens', tokens: [], text: '', finish: 'length' });
     }
     expect((await run({ sampling: { max_tokens: 0 } })).steps).toBe(0);
-  });
-});
-
-describe('abort', () => {
-  it('runs no further step, and ends without finish', async () => {
-    const { runner, outputs } = start({});
-    const controller = new AbortController();
-    const seen: EngineOutput[] = [];
-    for await (const output of outputs(controller.signal)) {
-      seen.push(output);
-      if (seen.length === 3) controller.abort();
-    }
-    expect([seen.length, runner.steps]).toEqual([3, 3]);
-    expect(seen.some((output) => output.kind === 'tokens' && output.finish)).toBe(false);
-  });
-
-  it('does not start what was aborted before', async () => {
-    const { runner, outputs } = start({});
-    expect(await outputs(AbortSignal.abort()).next()).toEqual({ value: undefined, done: true });
-    expect(runner.steps).toBe(0);
   });
 });
 

@@ -1,0 +1,169 @@
+import { BatonError, ConfigurationError, ServerError } from '@baton/errors';
+import type { EngineCapacity, EngineOutput, EngineRequest } from '../engine.ts';
+import { Sequence, type SequenceContext, type Vocabulary } from '../sequence.ts';
+import type { Runner, Step } from './runner.ts';
+import { nextToAdmit, type Running, schedule } from './scheduler.ts';
+import { type BatchOptions, type BatchSettings, batchSettings } from './settings.ts';
+
+/** What happened to a run, in order: outputs, and then its end, unless it was aborted. */
+export type RunEvent =
+  | { readonly type: 'output'; readonly run: number; readonly output: EngineOutput }
+  | { readonly type: 'ended'; readonly run: number }
+  | { readonly type: 'failed'; readonly run: number; readonly error: BatonError };
+
+export interface LoopOptions<State> extends BatchOptions {
+  readonly runner: Runner<State>;
+  readonly vocabulary: Vocabulary;
+}
+
+/** One call of `generate`. */
+class Run implements Running {
+  readonly id: number;
+  readonly arrival: number;
+  readonly request: EngineRequest;
+  readonly sequence: Sequence;
+  readonly tokensAtEnd: number;
+  prefilledAt = 0;
+
+  constructor(id: number, arrival: number, request: EngineRequest, context: SequenceContext) {
+    this.id = id;
+    this.arrival = arrival;
+    this.request = request;
+    this.sequence = new Sequence(request, context);
+    const { prompt, sampling } = request;
+    this.tokensAtEnd = Math.min(prompt.length + sampling.max_tokens, context.model.contextLength);
+  }
+
+  get tenant(): string {
+    return this.request.tenant;
+  }
+
+  get pending(): number {
+    return this.sequence.pending;
+  }
+}
+
+/** The engine's heart: many sequences share one model. They join and leave at every step. */
+export class BatchLoop<State> {
+  readonly #settings: BatchSettings;
+  readonly #runner: Runner<State>;
+  readonly #vocabulary: Vocabulary;
+  #waiting: Run[] = [];
+  readonly #running = new Map<Run, State>();
+  readonly #aborted = new Set<Run>();
+  /** To be told with the next step. */
+  readonly #events: RunEvent[] = [];
+  #arrivals = 0;
+  #steps = 0;
+
+  /** Throws `ConfigurationError` where the state memory has no room for one sequence of full length. */
+  constructor({ runner, vocabulary, ...options }: LoopOptions<State>) {
+    this.#settings = { ...batchSettings(options), slots: runner.slots };
+    this.#runner = runner;
+    this.#vocabulary = vocabulary;
+    const needed = runner.slotBytes(runner.model.contextLength);
+    if (this.#settings.stateMemory < needed) {
+      throw new ConfigurationError(
+        `a state memory of ${this.#settings.stateMemory} bytes has no room for one sequence of ` +
+          `${runner.model.contextLength} tokens; it must be at least ${needed} bytes`,
+      );
+    }
+  }
+
+  get capacity(): EngineCapacity {
+    const { slots, prefillChunk, stepTokens, stateMemory } = this.#settings;
+    const stateBytes = {
+      empty: this.#runner.slotBytes(0),
+      full: this.#runner.slotBytes(this.#runner.model.contextLength),
+    };
+    const stateBytesLimit = Math.min(stateMemory, slots * stateBytes.full);
+    return { slots, prefillChunk, stepTokens, stateBytes, stateBytesLimit };
+  }
+
+  /** Whether nothing is left to do or to tell. */
+  get idle(): boolean {
+    return this.#waiting.length + this.#running.size + this.#events.length === 0;
+  }
+
+  /** Takes a sequence in, which events call `id`. One that cannot be run fails with the next step. */
+  add(id: number, request: EngineRequest): void {
+    try {
+      const context = { model: this.#runner.model, vocabulary: this.#vocabulary };
+      const run = new Run(id, this.#arrivals++, request, context);
+      if (run.pending > 0) this.#waiting.push(run);
+      else this.#end(run);
+    } catch (error) {
+      this.#fail(id, error);
+    }
+  }
+
+  /** Ends a sequence, without an event, before the next step or after the one that is running. */
+  abort(id: number): void {
+    this.#waiting = this.#waiting.filter((run) => run.id !== id);
+    for (const run of this.#running.keys()) if (run.id === id) this.#aborted.add(run);
+  }
+
+  /** Schedule, run, postprocess. Gives all that happened since the last step. */
+  async step(): Promise<RunEvent[]> {
+    this.#steps++;
+    this.#dropAborted();
+    this.#admit();
+
+    const shares = schedule([...this.#running.keys()], this.#settings);
+    const steps = shares.map(({ entry, tokens }) => {
+      const state = this.#running.get(entry) as State;
+      return { state, ...entry.sequence.schedule(tokens) };
+    });
+    const results = steps.length > 0 ? await this.#runner.runBatch(steps) : [];
+    for (const [index, { entry, tokens }] of shares.entries()) {
+      if (tokens > 1) entry.prefilledAt = this.#steps;
+      this.#postprocess(entry, steps[index] as Step, results[index]);
+    }
+    return this.#events.splice(0);
+  }
+
+  #dropAborted(): void {
+    for (const run of this.#aborted) this.#free(run);
+    this.#aborted.clear();
+  }
+
+  #admit(): void {
+    const slotBytes = (tokens: number) => this.#runner.slotBytes(tokens);
+    for (;;) {
+      const next = nextToAdmit(this.#waiting, [...this.#running.keys()], this.#settings, slotBytes);
+      if (next === null) return;
+      this.#waiting = this.#waiting.filter((run) => run !== next);
+      this.#running.set(next, this.#runner.newState(next.request));
+    }
+  }
+
+  #postprocess(run: Run, step: Step, result: Float32Array | BatonError | undefined): void {
+    if (this.#aborted.has(run)) return;
+    try {
+      if (!(result instanceof Float32Array)) throw result ?? new ServerError('the model gave no logits');
+      for (const output of run.sequence.postprocess(step, result)) {
+        this.#events.push({ type: 'output', run: run.id, output });
+      }
+      if (run.pending > 0) return;
+      this.#end(run);
+    } catch (error) {
+      this.#fail(run.id, error);
+    }
+    this.#free(run);
+  }
+
+  #end({ id, sequence }: Run): void {
+    if (sequence.endOfReplay) this.#events.push({ type: 'output', run: id, output: sequence.endOfReplay });
+    this.#events.push({ type: 'ended', run: id });
+  }
+
+  #fail(id: number, error: unknown): void {
+    const failure = error instanceof BatonError ? error : new ServerError(String(error), { cause: error });
+    this.#events.push({ type: 'failed', run: id, error: failure });
+  }
+
+  #free(run: Run): void {
+    const state = this.#running.get(run);
+    if (this.#running.delete(run)) this.#runner.freeState(state as State);
+  }
+}

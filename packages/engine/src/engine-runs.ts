@@ -1,0 +1,65 @@
+import type { RunEvent } from './batch/batch-loop.ts';
+import type { EngineOutput, EngineRequest } from './engine.ts';
+import { OutputQueue } from './output-queue.ts';
+
+/** The way to the loop, which answers with events. */
+export interface LoopControl {
+  add(run: number, request: EngineRequest): void;
+  abort(run: number): void;
+}
+
+/** The calls of `generate` on their way through a loop: each one's outputs, told apart by number. */
+export class EngineRuns {
+  readonly #loop: LoopControl;
+  readonly #queues = new Map<number, OutputQueue<EngineOutput>>();
+  #next = 0;
+  #death: Error | null = null;
+
+  constructor(loop: LoopControl) {
+    this.#loop = loop;
+  }
+
+  /** What `Engine.generate` promises. */
+  async *generate(
+    request: EngineRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<EngineOutput, void, undefined> {
+    if (this.#death) throw this.#death;
+    if (signal.aborted) return;
+    const run = this.#next++;
+    const outputs = new OutputQueue<EngineOutput>();
+    const end = () => outputs.end();
+    signal.addEventListener('abort', end);
+    this.#queues.set(run, outputs);
+    try {
+      this.#loop.add(run, request);
+      for await (const output of outputs) {
+        if (signal.aborted) return;
+        yield output;
+      }
+    } finally {
+      signal.removeEventListener('abort', end);
+      // Still there: the loop is not done with it, but the reader is.
+      if (this.#queues.delete(run)) this.#loop.abort(run);
+    }
+  }
+
+  /** Hands events to those that they are for. */
+  deliver(events: readonly RunEvent[]): void {
+    for (const event of events) {
+      if (event.type === 'output') this.#queues.get(event.run)?.push(event.output);
+      else this.#end(event.run, event.type === 'failed' ? event.error : undefined);
+    }
+  }
+
+  /** Ends all runs, and every later one, with `death`. */
+  die(death: Error): void {
+    this.#death ??= death;
+    for (const run of this.#queues.keys()) this.#end(run, this.#death);
+  }
+
+  #end(run: number, error?: Error): void {
+    this.#queues.get(run)?.end(error);
+    this.#queues.delete(run);
+  }
+}

@@ -1,0 +1,148 @@
+import { type HymbaConfig, type KvCacheSpec, maskedBias } from '@baton/hymba';
+import { SlotArray } from './slot-array.ts';
+import { bucketOf, rowLimit } from './state-size.ts';
+
+/** Keys and values [heads, count, width] of successive positions; those of several sequences lie one after another. */
+export interface KvRows {
+  readonly count: number;
+  readonly keys: Float32Array;
+  readonly values: Float32Array;
+}
+
+/** One cache in all slots: keys and values [slots, heads, capacity, width]. */
+export interface KvCache {
+  readonly keys: SlotArray;
+  readonly values: SlotArray;
+}
+
+/**
+ * All caches of one kind, where the model reads them. A global cache holds every position in its own row; a sliding one
+ * holds the meta tokens and after them a ring of the last `slidingWindow` positions. All have the same capacity, which
+ * follows what the longest sequence needs.
+ */
+export class KvPool {
+  readonly kind: KvCacheSpec['kind'];
+  /** By the cache's index in the configuration. */
+  readonly caches: ReadonlyMap<number, KvCache>;
+  /** What a decode step adds to its scores, [slots, capacity + 1]: 0 for each row that is filled and for the new token. */
+  readonly decodeBias: SlotArray;
+  readonly #config: HymbaConfig;
+  /** The most rows that a slot can come to need. */
+  readonly #limit: number;
+  #capacity: number;
+
+  constructor(kind: KvCacheSpec['kind'], config: HymbaConfig, slots: number) {
+    const { kvHeads, keySize, valueSize } = config;
+    this.kind = kind;
+    this.#config = config;
+    this.#limit = rowLimit(config, kind);
+    this.#capacity = bucketOf(1, this.#limit);
+    const cache = (): KvCache => ({
+      keys: new SlotArray(slots, kvHeads * this.#capacity * keySize),
+      values: new SlotArray(slots, kvHeads * this.#capacity * valueSize),
+    });
+    this.caches = new Map(
+      config.caches.flatMap((spec, index) => (spec.kind === kind ? [[index, cache()] as const] : [])),
+    );
+    this.decodeBias = new SlotArray(slots, this.#capacity + 1);
+  }
+
+  /** Rows of a slot for each head, filled or not. */
+  get capacity(): number {
+    return this.#capacity;
+  }
+
+  get arrays(): SlotArray[] {
+    return [...this.caches.values()].flatMap(({ keys, values }) => [keys, values]).concat(this.decodeBias);
+  }
+
+  /** The first position, from the prompt's on, that is still held of the positions below `length`. */
+  firstHeld(length: number): number {
+    const { metaTokens } = this.#config;
+    return Math.max(metaTokens, metaTokens + length - this.#limit);
+  }
+
+  /** The row of a position: where it lies, or will overwrite what left the window. */
+  rowOf(position: number): number {
+    const { metaTokens } = this.#config;
+    if (position < metaTokens) return position;
+    return metaTokens + ((position - metaTokens) % (this.#limit - metaTokens));
+  }
+
+  /**
+   * Makes room for sequences of `longest` positions, or gives up what is more than `slack` times that; `lengths` are those
+   * of the slots in use. True where the arrays moved.
+   */
+  fit(longest: number, slack: number, lengths: readonly number[]): boolean {
+    const needed = bucketOf(Math.max(1, Math.min(longest, this.#limit)), this.#limit);
+    if (needed <= this.#capacity && needed * slack >= this.#capacity) return false;
+    const { kvHeads, keySize, valueSize } = this.#config;
+    for (const { keys, values } of this.caches.values()) {
+      keys.resize(kvHeads * needed * keySize, kvHeads, lengths.length);
+      values.resize(kvHeads * needed * valueSize, kvHeads, lengths.length);
+    }
+    this.decodeBias.resize(needed + 1, 1, 0);
+    this.#capacity = needed;
+    for (const [slot, length] of lengths.entries()) this.#show(slot, length);
+    return true;
+  }
+
+  /** Hides all rows of a slot from decode steps. */
+  clear(slot: number): void {
+    this.#show(slot, 0);
+  }
+
+  /** Copies in the rows of the positions from `first` on, the `item`-th sequence's of `rows`; room must be there. */
+  write(slot: number, first: number, cache: KvCache, rows: KvRows, item: number): void {
+    const { kvHeads, keySize, valueSize } = this.#config;
+    const { count } = rows;
+    // Of more rows than the window holds, only the last ones stay.
+    const held = this.firstHeld(first + count);
+    for (let i = 0; i < count; i++) {
+      const position = first + i;
+      if (position >= this.#config.metaTokens && position < held) continue;
+      for (let head = 0; head < kvHeads; head++) {
+        const from = (item * kvHeads + head) * count + i;
+        const to = (slot * kvHeads + head) * this.#capacity + this.rowOf(position);
+        copyRow(rows.keys, from, cache.keys.data, to, keySize);
+        copyRow(rows.values, from, cache.values.data, to, valueSize);
+      }
+    }
+  }
+
+  /** Lets decode steps see the rows of the positions from `first` on, which are written. */
+  unmask(slot: number, first: number, count: number): void {
+    const { data, stride } = this.decodeBias;
+    for (let position = first; position < first + count; position++) {
+      data[slot * stride + this.rowOf(position)] = 0;
+    }
+  }
+
+  /** Copies out the rows of the positions `first` … `end`-1, which must be held. */
+  read(slot: number, first: number, end: number, cache: KvCache): KvRows {
+    const { kvHeads, keySize, valueSize } = this.#config;
+    const count = end - first;
+    const keys = new Float32Array(kvHeads * count * keySize);
+    const values = new Float32Array(kvHeads * count * valueSize);
+    for (let i = 0; i < count; i++) {
+      for (let head = 0; head < kvHeads; head++) {
+        const from = (slot * kvHeads + head) * this.#capacity + this.rowOf(first + i);
+        copyRow(cache.keys.data, from, keys, head * count + i, keySize);
+        copyRow(cache.values.data, from, values, head * count + i, valueSize);
+      }
+    }
+    return { count, keys, values };
+  }
+
+  /** A row is filled once its position, or the first of those that share it, is. */
+  #show(slot: number, length: number): void {
+    const bias = this.decodeBias.view(slot).fill(maskedBias);
+    bias.fill(0, 0, Math.min(length, this.#limit));
+    bias[this.#capacity] = 0;
+  }
+}
+
+/** Element by element: a row is short, and views of it would be made by the hundred in every step. */
+function copyRow(from: Float32Array, row: number, to: Float32Array, toRow: number, width: number): void {
+  for (let i = 0; i < width; i++) to[toRow * width + i] = from[row * width + i] as number;
+}

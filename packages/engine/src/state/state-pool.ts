@@ -1,0 +1,159 @@
+import type { HymbaConfig, KvCacheSpec } from '@baton/hymba';
+import { type KvCache, KvPool, type KvRows } from './kv-pool.ts';
+import type { SequenceMemory } from './session-state.ts';
+import { SlotArray } from './slot-array.ts';
+
+/** Room for one sequence's state. The pool moves it about, and so only the pool changes these. */
+export interface Slot {
+  /** Where its part of every array lies. */
+  readonly index: number;
+  /** Positions held, meta tokens included: the next token's position. */
+  readonly length: number;
+}
+
+type OwnSlot = { -readonly [Field in keyof Slot]: Slot[Field] };
+
+/**
+ * The states of all sequences, slot after slot in arrays that the model reads and writes where they lie. The slots in use
+ * are always the first ones, so that a batch of sequences is a view of every array and nothing is copied for a step.
+ */
+export class StatePool {
+  readonly slots: number;
+  /** By kind, those that the configuration has. */
+  readonly kinds: readonly KvPool[];
+  /** For each layer, [slots, K-1, D]. */
+  readonly conv: readonly SlotArray[];
+  /** For each layer, [slots, N, D]. */
+  readonly ssm: readonly SlotArray[];
+  readonly #used: OwnSlot[] = [];
+  readonly #firstPosition: number;
+  #layout = 0;
+
+  constructor(config: HymbaConfig, slots: number) {
+    const perLayer = (size: number) =>
+      Array.from({ length: config.layers }, () => new SlotArray(slots, size));
+    this.slots = slots;
+    this.kinds = (['global', 'sliding'] satisfies KvCacheSpec['kind'][])
+      .map((kind) => new KvPool(kind, config, slots))
+      .filter(({ caches }) => caches.size > 0);
+    this.conv = perLayer((config.convKernel - 1) * config.innerSize);
+    this.ssm = perLayer(config.stateSize * config.innerSize);
+    this.#firstPosition = config.metaTokens;
+  }
+
+  /** Changes whenever arrays move: views of them from before are of no use any more. */
+  get layout(): number {
+    return this.#layout;
+  }
+
+  get free(): number {
+    return this.slots - this.#used.length;
+  }
+
+  /** An empty slot, all zero. Throws `RangeError` where none is free. */
+  allocate(): Slot {
+    if (this.free === 0) throw new RangeError(`all ${this.slots} slots are in use`);
+    const slot: OwnSlot = { index: this.#used.length, length: 0 };
+    this.#used.push(slot);
+    this.fit(1, 1);
+    // Rows of an earlier sequence are masked, yet a zero weight times an infinity among them would be no number.
+    for (const array of this.#arrays()) array.view(slot.index).fill(0);
+    for (const kind of this.kinds) kind.clear(slot.index);
+    return slot;
+  }
+
+  /** Gives a slot back; the last one moves into its place. */
+  release(slot: Slot): void {
+    const own = this.#own(slot);
+    const last = this.#used.pop();
+    if (last === undefined || last === own) return;
+    for (const array of this.#arrays()) array.copy(last.index, own.index);
+    last.index = own.index;
+    this.#used[last.index] = last;
+  }
+
+  /** Moves `slots` to the front, in an order of their own, so that they are one view of every array. */
+  gather(slots: readonly Slot[]): void {
+    const wanted = new Set(slots);
+    let outside = slots.length;
+    for (let index = 0; index < slots.length; index++) {
+      const slot = this.#used[index];
+      if (slot === undefined || wanted.has(slot)) continue;
+      let other = this.#used[outside];
+      while (other !== undefined && !wanted.has(other)) other = this.#used[++outside];
+      if (other === undefined) throw new RangeError('a slot to gather is not in use');
+      for (const array of this.#arrays()) array.swap(index, outside);
+      this.#used[index] = other;
+      this.#used[outside] = slot;
+      other.index = index;
+      slot.index = outside;
+    }
+  }
+
+  /** Makes room for sequences of `longest` positions, and for all that there are. See `KvPool.fit`. */
+  fit(longest: number, slack = 2): void {
+    const lengths = this.#used.map(({ length }) => length);
+    const needed = Math.max(longest, ...lengths);
+    for (const kind of this.kinds) if (kind.fit(needed, slack, lengths)) this.#layout++;
+  }
+
+  /**
+   * Takes in the rows of the next `count` positions of a slot, for each cache those of a run in which the slot was sequence
+   * number `item`. There must be room.
+   */
+  append(slot: Slot, count: number, item: number, caches: readonly KvRows[]): void {
+    const own = this.#own(slot);
+    for (const kind of this.kinds) {
+      for (const [index, cache] of kind.caches) {
+        const rows = caches[index];
+        if (rows) kind.write(own.index, own.length, cache, rows, item);
+      }
+      kind.unmask(own.index, own.length, count);
+    }
+    own.length += count;
+  }
+
+  /** What is held from position `from` on, which must not be in the middle of a sliding window. */
+  save(slot: Slot, from: number): SequenceMemory {
+    const { index, length } = this.#own(slot);
+    const copies = (arrays: readonly SlotArray[]) => arrays.map((array) => array.view(index).slice());
+    const rows = (kind: KvPool, cache: KvCache) => {
+      const first = from < this.#firstPosition ? from : Math.max(from, kind.firstHeld(length));
+      return kind.read(index, first, length, cache);
+    };
+    const caches = this.kinds.flatMap((kind) =>
+      Array.from(kind.caches, ([at, cache]) => [at, rows(kind, cache)] as const),
+    );
+    return {
+      caches: caches.sort(([a], [b]) => a - b).map(([, kept]) => kept),
+      conv: copies(this.conv),
+      ssm: copies(this.ssm),
+    };
+  }
+
+  /** Makes a slot remember `memory`, saved at `length`, on top of the positions before it that it holds. */
+  load(slot: Slot, memory: SequenceMemory, length: number): void {
+    const own = this.#own(slot);
+    this.fit(length);
+    for (const kind of this.kinds) {
+      for (const [index, cache] of kind.caches) {
+        const rows = memory.caches[index];
+        if (rows) kind.write(own.index, length - rows.count, cache, rows, 0);
+      }
+      kind.unmask(own.index, own.length, length - own.length);
+    }
+    for (const [layer, array] of this.conv.entries()) array.view(own.index).set(memory.conv[layer] ?? []);
+    for (const [layer, array] of this.ssm.entries()) array.view(own.index).set(memory.ssm[layer] ?? []);
+    own.length = length;
+  }
+
+  #own(slot: Slot): OwnSlot {
+    const own = this.#used[slot.index];
+    if (own !== slot) throw new RangeError('the slot is not in use');
+    return own;
+  }
+
+  #arrays(): SlotArray[] {
+    return [...this.kinds.flatMap(({ arrays }) => arrays), ...this.conv, ...this.ssm];
+  }
+}
