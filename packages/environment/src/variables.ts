@@ -45,6 +45,14 @@ export const variables = {
     .optional(),
   /** Threads the model computes with. Unset: all cores, shared out among the workers of one `npm start`. */
   BATON_THREADS: wholeNumber(1, 1024).optional(),
+  /** Generations that a worker runs at once, each with its state in memory. Unset: 8. */
+  BATON_SLOTS: wholeNumber(1, 1024).optional(),
+  /** Most prompt tokens prefilled in one step, and so between two tokens of a running stream. Unset: 64. */
+  BATON_PREFILL_CHUNK: wholeNumber(2, 65_536).optional(),
+  /** Most tokens a step feeds while streams run: one for each stream, the rest for a prompt. Unset: 64. */
+  BATON_STEP_TOKENS: wholeNumber(1, 65_536).optional(),
+  /** Megabytes (MiB) that the states of running generations may take. Unset: what all slots can come to need. */
+  BATON_STATE_MEMORY: wholeNumber(1, 16_777_216).optional(),
   /** Generations that may wait in the queue before new ones are refused with 503. */
   BATON_QUEUE_LIMIT: wholeNumber(1, 1_000_000).default(1000),
   /** How many workers may claim one generation before it fails with `server_error`. */

@@ -19,6 +19,10 @@ async function main(): Promise<void> {
     'BATON_NATS_URL',
     'BATON_WORKER_ID',
     'BATON_THREADS',
+    'BATON_SLOTS',
+    'BATON_PREFILL_CHUNK',
+    'BATON_STEP_TOKENS',
+    'BATON_STATE_MEMORY',
     'BATON_MAX_CLAIMS',
     'BATON_LOG_SHARDS',
     'BATON_LOG_REPLICAS',
@@ -39,10 +43,17 @@ async function main(): Promise<void> {
   });
 
   const model = await ensureConverted(env.BATON_MODEL ?? embeddedModel, join(env.BATON_DATA_DIR, 'models'));
-  const engine = await createEngine({
-    modelDir: model.folder,
-    threads: env.BATON_THREADS ?? availableParallelism(),
-  });
+  const engine = await createEngine(
+    {
+      modelDir: model.folder,
+      threads: env.BATON_THREADS ?? availableParallelism(),
+      slots: env.BATON_SLOTS,
+      prefillChunk: env.BATON_PREFILL_CHUNK,
+      stepTokens: env.BATON_STEP_TOKENS,
+      stateMemory: env.BATON_STATE_MEMORY && env.BATON_STATE_MEMORY * 2 ** 20,
+    },
+    (stage) => logger.info({ model: model.folder }, `model: ${stage}`),
+  );
   const log = await TokenLog.open(natsUrl, {
     shards: env.BATON_LOG_SHARDS,
     replicas: env.BATON_LOG_REPLICAS,
@@ -52,8 +63,7 @@ async function main(): Promise<void> {
     redisUrl,
     (job, signal) => runGeneration(job, signal, { log, engine, workerId }),
     {
-      // The engine runs one sequence at a time.
-      concurrency: 1,
+      concurrency: engine.capacity.slots,
       name: workerId,
       maxClaims: env.BATON_MAX_CLAIMS,
       onGivenUp: async (id, error) => {
@@ -85,7 +95,8 @@ async function main(): Promise<void> {
     return stop(death.message, 1);
   });
 
-  logger.info({ model: model.folder, fingerprint: engine.model.fingerprint }, 'ready');
+  const { fingerprint } = engine.model;
+  logger.info({ model: model.folder, fingerprint, capacity: engine.capacity }, 'ready');
   process.send?.('ready');
 }
 
