@@ -277,7 +277,7 @@ function sessionOptions(
         // Waiting threads that spin take the cores that other workers on the machine need.
         intra_op: { allow_spinning: '0' },
         // Packing would copy the weights for each graph of each worker; as they are they stay mapped, and shared by all.
-        disable_prepacking: weightForm === 'float32' ? '1' : '0',
+        disable_prepacking: weightForm === 'fp32' ? '1' : '0',
       },
     },
   };

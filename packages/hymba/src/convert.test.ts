@@ -41,7 +41,7 @@ describe('convert', () => {
     });
     expect(model).toMatchObject({
       folder: out,
-      weightForm: 'float32',
+      weightForm: 'fp32',
       config: { layers: 6, metaTokens: 12 },
     });
     expect((await readdir(out)).sort()).toEqual([

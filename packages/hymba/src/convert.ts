@@ -14,7 +14,8 @@ import { buildGraph } from './graphs/build.ts';
 import { type GraphName, graphFiles } from './graphs/contract.ts';
 import { explainDiskError } from './hub/disk-errors.ts';
 import { Checkpoint } from './safetensors/checkpoint.ts';
-import { type WeightForm, WeightLayout, weightsFile } from './weights/layout.ts';
+import type { WeightForm } from './weights/forms.ts';
+import { WeightLayout, weightsFile } from './weights/layout.ts';
 import { checkTensors, type WriteProgress, writeWeights } from './weights/write-weights.ts';
 
 /** What a converted model takes over as it is, where the checkpoint has it. */
@@ -28,6 +29,8 @@ export const companionFiles = [
 ] as const;
 
 export interface ConvertOptions {
+  /** How the large matrices are to be stored; `fp32` unless said otherwise. */
+  readonly weights?: WeightForm;
   readonly onProgress?: (progress: WriteProgress) => void;
   /** Ends the conversion with the signal's reason. */
   readonly signal?: AbortSignal;
@@ -49,13 +52,13 @@ export function isPartialOf(name: string, sibling: string): boolean {
 export async function convert(
   checkpointDir: string,
   outDir: string,
-  { onProgress, signal }: ConvertOptions = {},
+  { weights = 'fp32', onProgress, signal }: ConvertOptions = {},
 ): Promise<ConvertedModel> {
   const out = resolve(outDir);
   const temporary = join(dirname(out), partialName(basename(out)));
   try {
     await mkdir(temporary, { recursive: true });
-    const manifest = await writeModel(checkpointDir, temporary, (progress) => {
+    const manifest = await writeModel(checkpointDir, temporary, weights, (progress) => {
       signal?.throwIfAborted();
       onProgress?.(progress);
     });
@@ -70,11 +73,11 @@ export async function convert(
 async function writeModel(
   checkpointDir: string,
   folder: string,
+  weightForm: WeightForm,
   onProgress: (progress: WriteProgress) => void,
 ): Promise<Manifest> {
-  const weightForm: WeightForm = 'float32';
   const config = await readConfig(checkpointDir);
-  const layout = new WeightLayout(config);
+  const layout = new WeightLayout(config, weightForm);
   await using checkpoint = await Checkpoint.open(checkpointDir);
   checkTensors(layout, checkpoint);
 

@@ -5,10 +5,11 @@ import { CheckpointError } from '@baton/errors';
 import { z } from 'zod';
 import { type HymbaConfig, readConfig } from './config.ts';
 import { graphFiles } from './graphs/contract.ts';
-import { type WeightForm, weightForms, weightsFile } from './weights/layout.ts';
+import { type WeightForm, weightForms } from './weights/forms.ts';
+import { weightsFile } from './weights/layout.ts';
 
 /** Counts changes of the graphs, of the weights file's layout and of the manifest itself. */
-export const modelFormat = 2;
+export const modelFormat = 3;
 export const manifestFile = 'baton.json';
 
 const sha256 = z.hash('sha256');

@@ -1,23 +1,26 @@
 import { access, mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { ConfigurationError } from '@baton/errors';
 import { lock } from 'proper-lockfile';
 import { checkpointHash } from './checkpoint-hash.ts';
 import { type ConvertOptions, convert, isPartialOf } from './convert.ts';
 import { type ConvertedModel, manifestFile, modelFormat, openModel } from './converted-model.ts';
 import { explainDiskError } from './hub/disk-errors.ts';
+import type { WeightForm } from './weights/forms.ts';
 
 /**
  * Opens a model that is converted already, or converts a checkpoint once: its converted folder stays in `cacheDir`, under
- * the hash of the checkpoint. Of several processes that ask at once one converts and the others wait for it; one that
- * died in the middle holds them up for ten seconds. Throws as `convert` and `openModel` do.
+ * the hash of the checkpoint and the weight form. Of several processes that ask at once one converts and the others wait for it; one that
+ * died in the middle holds them up for ten seconds. Throws as `convert` and `openModel` do, and `ConfigurationError` where
+ * a converted model has other weights than `weights` asks for.
  */
 export async function ensureConverted(
   model: string,
   cacheDir: string,
   options: ConvertOptions = {},
 ): Promise<ConvertedModel> {
-  if (await exists(join(model, manifestFile))) return openModel(model);
-  const target = await cachePath(model, cacheDir).catch((error: unknown) => {
+  if (await exists(join(model, manifestFile))) return openConverted(model, options.weights);
+  const target = await cachePath(model, cacheDir, options.weights ?? 'fp32').catch((error: unknown) => {
     throw explainDiskError(error, cacheDir);
   });
   const cached = await openModel(target).catch(() => null);
@@ -41,10 +44,18 @@ export async function ensureConverted(
   }
 }
 
-async function cachePath(model: string, cacheDir: string): Promise<string> {
+async function openConverted(folder: string, weights: WeightForm | undefined): Promise<ConvertedModel> {
+  const model = await openModel(folder);
+  if (weights === undefined || weights === model.weightForm) return model;
+  throw new ConfigurationError(
+    `${folder} is converted to ${model.weightForm} already; for ${weights}, give the folder of its checkpoint`,
+  );
+}
+
+async function cachePath(model: string, cacheDir: string, weights: WeightForm): Promise<string> {
   await mkdir(cacheDir, { recursive: true });
   const hash = await checkpointHash(model, join(cacheDir, 'hashes'));
-  return join(cacheDir, `${hash.slice(0, 32)}-v${modelFormat}`);
+  return join(cacheDir, `${hash.slice(0, 32)}-${weights}-v${modelFormat}`);
 }
 
 /** Whoever holds the lock is alone here: what is there is damaged or was left by a process that died. */

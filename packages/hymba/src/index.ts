@@ -10,4 +10,5 @@ export { type RandomCheckpointOptions, writeRandomCheckpoint } from './random-ch
 export { type ReferenceName, referenceConfig, referenceNames } from './reference-configs.ts';
 export { Checkpoint } from './safetensors/checkpoint.ts';
 export { type TensorSource, writeSafetensors } from './safetensors/write.ts';
+export { type WeightForm, weightForms } from './weights/forms.ts';
 export type { WriteProgress } from './weights/write-weights.ts';

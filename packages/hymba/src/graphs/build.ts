@@ -2,7 +2,7 @@ import type { HymbaConfig } from '../config.ts';
 import { GraphBuilder, type Value } from '../onnx/index.ts';
 import type { WeightLayout } from '../weights/layout.ts';
 import { attention, type KindInputs, kindInputs, newRows, rotate } from './attention.ts';
-import { type GraphContext, linear, rmsNorm, silu, sizes, weight } from './context.ts';
+import { embed, type GraphContext, linear, rmsNorm, silu, sizes } from './context.ts';
 import { type GraphName, graphNames } from './contract.ts';
 import { mamba } from './mamba.ts';
 import { cacheRowsInput, nextCaches } from './webgpu/attention.ts';
@@ -17,7 +17,7 @@ export function buildGraph(mode: GraphName, config: HymbaConfig, layout: WeightL
   const rows = graph.input(graphNames.logitRows, 'int64', ['R']);
   const kinds = cacheInputs(context);
 
-  let x = graph.op('Gather', [weight(context, 'embedding'), ids]);
+  let x = embed(context, ids);
   for (let layer = 0; layer < config.layers; layer++) {
     const of = (name: string) => `layers.${layer}.${name}`;
     x = graph.op('Add', [x, mixer(context, layer, rmsNorm(context, x, of('input_norm')), kinds)]);

@@ -2,6 +2,7 @@ import type { HymbaConfig } from '../config.ts';
 import { float, type GraphBuilder, int, type Value } from '../onnx/index.ts';
 import type { WeightLayout } from '../weights/layout.ts';
 import type { GraphName } from './contract.ts';
+import { blocksGather, blocksLinear, rowsLinear } from './quantised.ts';
 import { gemm } from './webgpu/linear.ts';
 
 /** What every part of a graph is built from. */
@@ -23,8 +24,24 @@ export function weight({ graph, layout }: GraphContext, name: string): Value {
 
 /** x [.., in] → [.., out], with the weight [out, in] as checkpoints have it: the one place that knows a linear's form. */
 export function linear(context: GraphContext, x: Value, name: string): Value {
-  if (context.mode === 'webgpu') return gemm(context, x, name);
-  return context.graph.op('com.microsoft.FusedMatMul', [x, weight(context, name)], { transB: int(1) });
+  const { graph, mode, layout } = context;
+  const stored = layout.find(name);
+  switch (stored.encoding.kind) {
+    case 'float32':
+      if (mode === 'webgpu') return gemm(context, x, name);
+      return graph.op('com.microsoft.FusedMatMul', [x, weight(context, name)], { transB: int(1) });
+    case 'blocks':
+      return blocksLinear(graph, x, stored, stored.encoding);
+    case 'rows':
+      return rowsLinear(graph, x, stored);
+  }
+}
+
+/** The embedding's rows [.., H] of ids [..]. */
+export function embed({ graph, layout }: GraphContext, ids: Value): Value {
+  const stored = layout.find('embedding');
+  if (stored.encoding.kind === 'blocks') return blocksGather(graph, ids, stored, stored.encoding);
+  return graph.op('Gather', [graph.external(stored.data), ids]);
 }
 
 export function rmsNorm(context: GraphContext, x: Value, name: string): Value {

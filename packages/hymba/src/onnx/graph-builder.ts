@@ -16,7 +16,7 @@ import { type Attribute, attributeProto, int } from './attributes.ts';
 
 /** The name of a tensor in the graph. */
 export type Value = string;
-export type ElementType = 'float32' | 'int64';
+export type ElementType = keyof typeof dataTypes;
 /** A size, or the name of one that is known when the graph runs. */
 export type Dimension = number | string;
 
@@ -30,7 +30,12 @@ export interface ExternalTensor {
   readonly bytes: number;
 }
 
-const dataTypes = { float32: TensorProto_DataType.FLOAT, int64: TensorProto_DataType.INT64 } as const;
+const dataTypes = {
+  float32: TensorProto_DataType.FLOAT,
+  uint8: TensorProto_DataType.UINT8,
+  int8: TensorProto_DataType.INT8,
+  int64: TensorProto_DataType.INT64,
+} as const;
 
 /** The ai.onnx operator set that graphs are written for, and the file format version that goes with it. */
 const opset = 21n;

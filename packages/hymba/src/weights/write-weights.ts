@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import type { HymbaConfig } from '../config.ts';
 import type { Checkpoint } from '../safetensors/checkpoint.ts';
+import { encode } from './encode.ts';
 import type { StoredTensor, WeightLayout } from './layout.ts';
 import { ropeTable } from './rope-table.ts';
 
@@ -19,7 +20,10 @@ export function checkTensors(layout: WeightLayout, checkpoint: Checkpoint): void
   }
 }
 
-/** Writes the weights file, block by block, and gives its SHA-256. Memory use does not depend on the model's size. */
+/**
+ * Writes the weights file, block by block, and gives its SHA-256. Memory use depends on the largest matrix at most, not on
+ * how many there are.
+ */
 export async function writeWeights(
   file: string,
   from: { readonly config: HymbaConfig; readonly layout: WeightLayout; readonly checkpoint: Checkpoint },
@@ -35,9 +39,10 @@ export async function writeWeights(
     bytesDone += bytes.length;
   };
   for (const tensor of layout.tensors) {
-    await append(new Uint8Array(tensor.offset - bytesDone));
-    for await (const block of elements(tensor, config, checkpoint)) {
-      await append(new Uint8Array(block.buffer, block.byteOffset, block.byteLength));
+    for await (const { of, bytes } of encode(tensor, elements(tensor, config, checkpoint))) {
+      // Only the first bytes of a stored tensor may lie behind a gap.
+      if (bytesDone < of.offset) await append(new Uint8Array(of.offset - bytesDone));
+      await append(bytes);
     }
     onProgress({ bytesDone, bytesTotal: layout.bytes });
   }
@@ -45,15 +50,21 @@ export async function writeWeights(
   return hash.digest('hex');
 }
 
+/** Elements read at a time, but always whole rows. */
+const blockElements = 1 << 20;
+
 async function* elements(
-  { source }: StoredTensor,
+  { source, dims }: StoredTensor,
   config: HymbaConfig,
   checkpoint: Checkpoint,
 ): AsyncGenerator<Float32Array<ArrayBuffer>> {
   switch (source.kind) {
-    case 'rows':
-      for (const { name } of source.of) yield* checkpoint.readFloats(name);
+    case 'rows': {
+      const row = dims.slice(1).reduce((size, dim) => size * dim, 1);
+      const block = Math.max(1, Math.floor(blockElements / row)) * row;
+      for (const { name } of source.of) yield* checkpoint.readFloats(name, block);
       return;
+    }
     case 'decay':
       yield decay(await checkpoint.floats(source.of.name), config);
       return;
