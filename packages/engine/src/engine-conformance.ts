@@ -138,6 +138,48 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
       for (const [index, setting] of settings.entries()) expect(together[index]).toEqual(await run(setting));
     });
 
+    it('runs many at once, more than it has slots for, each as if alone', async () => {
+      expect(engine.capacity.slots).toBeGreaterThan(1);
+      const count = 2 * engine.capacity.slots + 3;
+      const settings = Array.from({ length: count }, (_, n) => ({
+        // Of many lengths, some longer than a chunk.
+        prompt: Array.from({ length: 1 + ((n * 29) % 90) }, (_, i) => prompt[(i + n) % prompt.length] ?? 0),
+        tenant: `tenant-${n % 3}`,
+        sampling: { max_tokens: 3 + (n % 5), ignore_eos: true, logprobs: 0 },
+      }));
+      const together = await Promise.all(settings.map((setting) => run(setting)));
+      for (const n of [0, 1, 7, count - 1]) {
+        const [found, alone] = [together[n], await run(settings[n])];
+        expect(found?.tokens).toEqual(alone.tokens);
+        expect(found?.text).toBe(alone.text);
+        for (const [index, { logprob }] of alone.logprobs.entries()) {
+          expect(found?.logprobs[index]?.logprob).toBeCloseTo(logprob ?? Number.NaN, 4);
+        }
+      }
+    });
+
+    it('serves a tenant although another one asks for all slots and more', async () => {
+      const long = { sampling: { ignore_eos: true, max_tokens: 30 } };
+      const ended: string[] = [];
+      const runOf = async (tenant: string) => {
+        await run({ ...long, tenant });
+        ended.push(tenant);
+      };
+      const greedy = Array.from({ length: 3 * engine.capacity.slots }, () => runOf('greedy'));
+      await Promise.all([...greedy, runOf('modest')]);
+      // First come, first served would have put it last.
+      expect(ended.indexOf('modest')).toBeLessThan(ended.length - engine.capacity.slots);
+    });
+
+    it('says what it has room for', () => {
+      const { slots, prefillChunk, stepTokens, stateBytes, stateBytesLimit } = engine.capacity;
+      for (const value of [slots, prefillChunk, stepTokens, stateBytesLimit])
+        expect(value).toBeGreaterThan(0);
+      expect(stateBytes.full).toBeGreaterThan(stateBytes.empty);
+      expect(stateBytesLimit).toBeGreaterThanOrEqual(stateBytes.full);
+      expect(stateBytesLimit).toBeLessThanOrEqual(slots * stateBytes.full);
+    });
+
     it('ends without `finish` when aborted, and goes on with others', async () => {
       const controller = new AbortController();
       const seen: EngineOutput[] = [];
@@ -153,6 +195,21 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
       expect(await Array.fromAsync(generate({}, AbortSignal.abort()))).toEqual([]);
       for await (const _ of generate({ sampling: { ignore_eos: true, max_tokens: 200 } })) break;
       expect((await run({ sampling: { max_tokens: 2 } })).tokens).toHaveLength(2);
+    });
+
+    it('ends without an output when aborted while it prefills', async () => {
+      const length = engine.model.contextLength - 10;
+      const long = Array.from({ length }, (_, i) => prompt[i % prompt.length] ?? 0);
+      const controller = new AbortController();
+      const beside = generate({ sampling: { ignore_eos: true, max_tokens: 40 } })[Symbol.asyncIterator]();
+      await beside.next();
+      const prefilling = Array.fromAsync(generate({ prompt: long }, controller.signal));
+      await beside.next();
+      controller.abort();
+      expect(await prefilling).toEqual([]);
+      let tokens = 2;
+      while (!(await beside.next()).done) tokens++;
+      expect(tokens).toBe(40);
     });
 
     it('ends a wait when aborted', async () => {
