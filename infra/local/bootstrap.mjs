@@ -1,5 +1,6 @@
-// First step of `npm start`, `npm test` and `npm run baton`: installs the npm packages when they are missing or out of
-// date, then goes on under the pinned Node. Plain JavaScript without dependencies, since any Node from 20 on runs it.
+// First step of what users run through npm (`npm start`, `npm test`, `npm run baton` …): installs the npm packages when
+// they are missing or out of date, then goes on under the pinned Node. Plain JavaScript without dependencies, since any
+// Node from 20 on runs it.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -13,6 +14,7 @@ const programs = {
   start: { args: [cli, 'start'], cwd: root },
   test: { args: ['infra/local/test.ts'], cwd: root },
   cli: { args: [cli], cwd: process.env.INIT_CWD ?? process.cwd() },
+  'bench:engine': { args: ['test/bench/engine/main.ts'], cwd: root },
 };
 
 const [verb, ...rest] = process.argv.slice(2);

@@ -4,6 +4,7 @@ export { type ConvertedModel, openModel } from './converted-model.ts';
 export { embeddedModel } from './embedded-model.ts';
 export { ensureConverted } from './ensure-converted.ts';
 export { type GraphMode, graphFiles, graphNames, maskedBias } from './graphs/contract.ts';
+export { linearsGraph, linearsNames } from './graphs/linears.ts';
 export { buildProbe } from './graphs/probe.ts';
 export { buildStateReader, type WebGpuState, webGpuStates } from './graphs/webgpu/states.ts';
 export { type RandomCheckpointOptions, writeRandomCheckpoint } from './random-checkpoint.ts';

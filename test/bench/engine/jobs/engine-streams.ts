@@ -1,0 +1,53 @@
+import { createEngine, type Engine } from '@baton/engine';
+import type { Sampling } from '@baton/protocol';
+import type { Effort } from './messages.ts';
+
+export function openEngine(folder: string, { threads }: Effort, slots: number): Promise<Engine> {
+  return createEngine({ modelDir: folder, threads, slots });
+}
+
+/** A prompt of ordinary tokens, another one for each index. */
+export function promptOf({ model }: Engine, length: number, index: number): number[] {
+  const first = 300;
+  return Array.from({ length }, (_, i) => first + ((i * 31 + index * 7) % (model.vocabularySize - first)));
+}
+
+const greedy: Omit<Sampling, 'max_tokens'> = {
+  temperature: 0,
+  top_k: 0,
+  top_p: 1,
+  min_p: 0,
+  presence_penalty: 0,
+  frequency_penalty: 0,
+  repetition_penalty: 1,
+  logit_bias: {},
+  seed: 0,
+  min_tokens: 0,
+  stop: [],
+  ignore_eos: true,
+  logprobs: null,
+  prompt_logprobs: null,
+};
+
+let sequences = 0;
+
+/** The tokens of one generation, as they come, until the context is full. */
+export async function* streamOf(engine: Engine, prompt: readonly number[]): AsyncGenerator<number> {
+  const abort = new AbortController();
+  const request = {
+    id: `bench-${sequences++}`,
+    prompt,
+    tenant: 'bench',
+    replay: [],
+    replayTextLength: 0,
+    promptLogprobsFrom: 0,
+    sampling: { ...greedy, max_tokens: engine.model.contextLength - prompt.length },
+  };
+  try {
+    for await (const output of engine.generate(request, abort.signal)) {
+      if (output.kind === 'tokens') yield* output.tokens;
+    }
+  } finally {
+    abort.abort();
+  }
+}

@@ -1,0 +1,40 @@
+import { decode } from './decode.ts';
+import { interference } from './interference.ts';
+import { llama } from './llama.ts';
+import type { Effort, FromJob, Job, Row } from './messages.ts';
+import { prefill } from './prefill.ts';
+import { serving } from './serving.ts';
+import { transformers } from './transformers.ts';
+
+/** The process of one job: takes it from its parent, sends rows as they come, and ends. */
+function rowsOf(job: Job, effort: Effort): AsyncIterable<Row> {
+  switch (job.kind) {
+    case 'decode':
+      return decode(job, effort);
+    case 'prefill':
+      return prefill(job, effort);
+    case 'serving':
+      return serving(job, effort);
+    case 'interference':
+      return interference(job, effort);
+    case 'llama':
+      return llama(job, effort);
+    case 'transformers':
+      return transformers(job, effort);
+  }
+}
+
+const send = (message: FromJob): Promise<void> =>
+  new Promise((sent) => {
+    process.send?.(message, () => sent());
+  });
+
+process.once('message', async ({ job, effort }: { readonly job: Job; readonly effort: Effort }) => {
+  try {
+    for await (const row of rowsOf(job, effort)) await send({ type: 'row', row });
+    await send({ type: 'done', peakBytes: process.resourceUsage().maxRSS * 1024 });
+  } catch (error) {
+    await send({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
+  }
+  process.exit();
+});

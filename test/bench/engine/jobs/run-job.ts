@@ -1,0 +1,43 @@
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Effort, FromJob, Job, Row } from './messages.ts';
+
+export interface JobResult {
+  readonly rows: readonly Row[];
+  readonly peakBytes: number | null;
+  /** Why rows are missing. */
+  readonly failure: string | null;
+}
+
+const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+
+/**
+ * Measures in a process of its own, so that memory and threads of one job do not disturb the next, and ends it when it
+ * takes longer than `limit` ms; the rows that it gave until then are kept.
+ */
+export function runJob(job: Job, effort: Effort, limit: number): Promise<JobResult> {
+  const child = fork(path('job-process.ts'), {
+    execArgv: ['--import', path('runtime-clock.ts')],
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+  const rows: Row[] = [];
+  let peakBytes: number | null = null;
+  let failure: string | null = null;
+  child.on('message', (message: FromJob) => {
+    if (message.type === 'row') rows.push(message.row);
+    else if (message.type === 'done') peakBytes = message.peakBytes;
+    else failure = message.reason;
+  });
+  child.send({ job, effort });
+  const timer = setTimeout(() => {
+    failure = `stopped after ${Math.round(limit / 1000)} s`;
+    child.kill('SIGKILL');
+  }, limit);
+  return new Promise((resolve) => {
+    child.once('exit', (code, signal) => {
+      clearTimeout(timer);
+      if (peakBytes === null) failure ??= `the process ended with ${signal ?? `code ${code}`}`;
+      resolve({ rows, peakBytes, failure });
+    });
+  });
+}

@@ -1,0 +1,51 @@
+import { linearsGraph, openModel } from '@baton/hymba';
+import { summarize } from '../report/statistics.ts';
+import { openEngine, promptOf, streamOf } from './engine-streams.ts';
+import type { Effort, Job, Row } from './messages.ts';
+import { runtimeClock } from './runtime-clock.ts';
+import { Streams } from './streams.ts';
+import { windowOver } from './window.ts';
+
+type ServingJob = Extract<Job, { kind: 'serving' }>;
+
+/**
+ * The engine as a worker runs it, on its own thread, with sampling and detokenising: how long it takes to be ready, what
+ * it gives at each batch size after prompts of `prompt` tokens, and how much of a step it spends outside ONNX Runtime.
+ */
+export async function* serving(
+  { subject, batches, prompt }: ServingJob,
+  effort: Effort,
+): AsyncGenerator<Row> {
+  const { weightBytes } = linearsGraph(await openModel(subject.folder));
+  const started = performance.now();
+  const engine = await openEngine(subject.folder, effort, Math.max(...batches));
+  const loadSeconds = (performance.now() - started) / 1000;
+  try {
+    for (const batch of batches) {
+      const streams = new Streams();
+      for (let index = 0; index < batch; index++)
+        streams.add(streamOf(engine, promptOf(engine, prompt, index)));
+      await streams.more(3);
+      const before = runtimeClock();
+      const start = performance.now();
+      const gaps = await streams.gapsUntil(windowOver(streams, effort.milliseconds));
+      const elapsed = performance.now() - start;
+      const after = runtimeClock();
+      await streams.stop();
+      const steps = after.runs - before.runs;
+      const outside = elapsed - (after.milliseconds - before.milliseconds);
+      yield {
+        model: subject.model,
+        weights: subject.weights,
+        batch,
+        'tokens/s': summarize(gaps.map((gap) => (batch * 1000) / gap)),
+        'ms outside ONNX Runtime': outside / steps,
+        '% of the step': (100 * outside) / elapsed,
+        'load s': loadSeconds,
+        'weights GB': weightBytes / 1e9,
+      };
+    }
+  } finally {
+    await engine.close();
+  }
+}
