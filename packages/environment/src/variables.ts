@@ -43,6 +43,8 @@ export const variables = {
     .string()
     .regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, ".", "_" or "-"')
     .optional(),
+  /** How a checkpoint's large matrices are stored when it is converted on first use. Unset: fp32. */
+  BATON_WEIGHTS: z.enum(['fp32', 'int8', 'int4'], 'must be fp32, int8 or int4').optional(),
   /** Threads the model computes with. Unset: all cores, shared out among the workers of one `npm start`. */
   BATON_THREADS: wholeNumber(1, 1024).optional(),
   /** Generations that a worker runs at once, each with its state in memory. Unset: 8. */

@@ -30,7 +30,7 @@ export const companionFiles = [
 
 export interface ConvertOptions {
   /** How the large matrices are to be stored; `fp32` unless said otherwise. */
-  readonly weights?: WeightForm;
+  readonly weights?: WeightForm | undefined;
   readonly onProgress?: (progress: WriteProgress) => void;
   /** Ends the conversion with the signal's reason. */
   readonly signal?: AbortSignal;

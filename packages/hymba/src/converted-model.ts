@@ -28,6 +28,8 @@ export interface ConvertedModel {
   readonly config: HymbaConfig;
   readonly fingerprint: string;
   readonly weightForm: WeightForm;
+  /** Size of the weights file. */
+  readonly weightBytes: number;
 }
 
 /**
@@ -53,8 +55,9 @@ export async function openModel(folder: string): Promise<ConvertedModel> {
       .digest('hex');
     if (found !== expected.sha256) throw damaged(file, 'its contents are not those that its manifest names');
   }
-  const { fingerprint, weightForm } = manifest;
-  return { folder, config: await readConfig(folder), fingerprint, weightForm };
+  const { fingerprint, weightForm, files } = manifest;
+  const weightBytes = files[weightsFile]?.bytes ?? 0;
+  return { folder, config: await readConfig(folder), fingerprint, weightForm, weightBytes };
 }
 
 async function readManifest(folder: string): Promise<Manifest> {

@@ -14,6 +14,7 @@ import { runGeneration } from './run-generation.ts';
 async function main(): Promise<void> {
   const env = loadEnv(process.env, [
     'BATON_MODEL',
+    'BATON_WEIGHTS',
     'BATON_DATA_DIR',
     'BATON_REDIS_URL',
     'BATON_NATS_URL',
@@ -42,7 +43,11 @@ async function main(): Promise<void> {
     instanceId: workerId,
   });
 
-  const model = await ensureConverted(env.BATON_MODEL ?? embeddedModel, join(env.BATON_DATA_DIR, 'models'));
+  const model = await ensureConverted(
+    env.BATON_MODEL ?? embeddedModel,
+    join(env.BATON_DATA_DIR, 'models'),
+    { weights: env.BATON_WEIGHTS },
+  );
   const engine = await createEngine(
     {
       modelDir: model.folder,

@@ -2,8 +2,9 @@ import { cp, mkdtemp, readdir, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { openModel } from '@baton/hymba';
+import { openModel, weightForms } from '@baton/hymba';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { formatBytes } from '../format-bytes.ts';
 import { runBaton } from '../run-baton.ts';
 
 const golden = fileURLToPath(
@@ -18,14 +19,16 @@ describe('baton convert', () => {
   });
   afterEach(() => rm(cwd, { recursive: true }));
 
-  it('converts a checkpoint and says what to do next', async () => {
-    const run = await runBaton(['convert', 'checkpoint', 'converted'], cwd);
+  it.each(weightForms)('converts a checkpoint to %s and says what to do next', async (weights) => {
+    const run = await runBaton(['convert', '--weights', weights, 'checkpoint', 'converted'], cwd);
     expect(run.stderr).toMatch(/^100 % (\S+ MB) of \1\n$/m);
+    const model = await openModel(join(cwd, 'converted'));
+    expect(model.weightForm).toBe(weights);
     expect(run.stdout).toBe(
-      'The converted model is in converted. Serve it with: BATON_MODEL=converted npm start\n',
+      `The converted model (${weights} weights, ${formatBytes(model.weightBytes)}) is in converted. ` +
+        'Serve it with: BATON_MODEL=converted npm start\n',
     );
     expect(run.code).toBe(0);
-    expect((await openModel(join(cwd, 'converted'))).fingerprint).toMatch(/^[0-9a-f]{64}$/);
   });
 
   it.each([

@@ -1,30 +1,37 @@
-import { convert } from '@baton/hymba';
-import { Command } from 'commander';
+import { convert, type WeightForm, weightForms } from '@baton/hymba';
+import { Command, Option } from 'commander';
 import { formatBytes } from '../format-bytes.ts';
 import { showProgress } from '../progress.ts';
 
-/** `baton convert <checkpoint> <folder>` */
+/** `baton convert [--weights form] <checkpoint> <folder>` */
 export function convertCommand(): Command {
   return new Command('convert')
     .description('convert a checkpoint once, by hand, into the form that workers run')
     .argument('<checkpoint>', 'folder of a Hymba checkpoint, as `baton pull` leaves it')
     .argument('<folder>', 'where to put the converted model; must not exist yet')
+    .addOption(
+      new Option('--weights <form>', 'how its large matrices are stored')
+        .choices(weightForms)
+        .default('fp32'),
+    )
     .action(convertModel);
 }
 
-async function convertModel(checkpoint: string, folder: string): Promise<void> {
+interface Options {
+  readonly weights: WeightForm;
+}
+
+async function convertModel(checkpoint: string, folder: string, { weights }: Options): Promise<void> {
   const progress = showProgress(process.stderr);
-  try {
-    await convert(checkpoint, folder, {
-      onProgress({ bytesDone, bytesTotal }) {
-        const text = `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`;
-        progress.update(bytesDone, bytesTotal, text);
-      },
-    });
-  } finally {
-    progress.stop();
-  }
+  const model = await convert(checkpoint, folder, {
+    weights,
+    onProgress({ bytesDone, bytesTotal }) {
+      const text = `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`;
+      progress.update(bytesDone, bytesTotal, text);
+    },
+  }).finally(() => progress.stop());
   process.stdout.write(
-    `The converted model is in ${folder}. Serve it with: BATON_MODEL=${folder} npm start\n`,
+    `The converted model (${weights} weights, ${formatBytes(model.weightBytes)}) is in ${folder}. ` +
+      `Serve it with: BATON_MODEL=${folder} npm start\n`,
   );
 }

@@ -45,7 +45,8 @@ async function bringUp(source: NodeJS.ProcessEnv, stop: StopRequest, fleet: Flee
   const natsDir = join(dataDir, 'nats');
   const natsUrl = await provideServer('nats-server', env.BATON_NATS_URL, natsDir, fleet, say);
   stop.requested.throwIfAborted();
-  const model = await unlessAborted(convertModel(modelDir, join(dataDir, 'models'), say), stop.requested);
+  const converted = { cacheDir: join(dataDir, 'models'), weights: env.BATON_WEIGHTS };
+  const model = await unlessAborted(convertModel(modelDir, converted, say), stop.requested);
 
   const logs = join(dataDir, 'logs');
   // Logs are those of one run; a process that is started again appends to its own.
