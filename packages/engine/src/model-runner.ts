@@ -22,6 +22,8 @@ import { slotBytes } from './state/state-size.ts';
 export interface ModelRunnerOptions {
   /** Threads that one operator may use. */
   readonly threads: number;
+  /** What the graphs run on; the states stay in JavaScript's memory all the same. */
+  readonly device?: 'cpu' | 'cuda';
   /** Sequences that it has room for; their memory is taken as they grow. */
   readonly slots?: number;
   /** Hears what is being done while the model opens. */
@@ -267,10 +269,11 @@ export class ModelRunner implements Runner<Slot> {
 
 function sessionOptions(
   { weightForm }: ConvertedModel,
-  { threads }: ModelRunnerOptions,
+  { threads, device }: ModelRunnerOptions,
 ): InferenceSession.SessionOptions {
   return {
-    executionProviders: ['cpu'],
+    // What CUDA has no operator for runs on the CPU.
+    executionProviders: device === 'cuda' ? ['cuda', 'cpu'] : ['cpu'],
     intraOpNumThreads: threads,
     extra: {
       session: {

@@ -47,6 +47,10 @@ export const variables = {
   BATON_WEIGHTS: z.enum(['fp32', 'int8', 'int4'], 'must be fp32, int8 or int4').optional(),
   /** Threads the model computes with. Unset: all cores, shared out among the workers of one `npm start`. */
   BATON_THREADS: wholeNumber(1, 1024).optional(),
+  /** What a worker's model runs on: cpu, webgpu, cuda, or auto for CUDA where its files were fetched, else the CPU. */
+  BATON_DEVICE: z
+    .enum(['auto', 'cpu', 'webgpu', 'cuda'], 'must be auto, cpu, webgpu or cuda')
+    .default('auto'),
   /** Generations that a worker runs at once, each with its state in memory. Unset: 8. */
   BATON_SLOTS: wholeNumber(1, 1024).optional(),
   /** Most prompt tokens prefilled in one step, and so between two tokens of a running stream. Unset: 64. */

@@ -20,6 +20,7 @@ async function main(): Promise<void> {
     'BATON_NATS_URL',
     'BATON_WORKER_ID',
     'BATON_THREADS',
+    'BATON_DEVICE',
     'BATON_SLOTS',
     'BATON_PREFILL_CHUNK',
     'BATON_STEP_TOKENS',
@@ -52,6 +53,7 @@ async function main(): Promise<void> {
     {
       modelDir: model.folder,
       threads: env.BATON_THREADS ?? availableParallelism(),
+      device: env.BATON_DEVICE,
       slots: env.BATON_SLOTS,
       prefillChunk: env.BATON_PREFILL_CHUNK,
       stepTokens: env.BATON_STEP_TOKENS,

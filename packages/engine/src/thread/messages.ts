@@ -1,4 +1,5 @@
 import type { BatchOptions } from '../batch/settings.ts';
+import type { Device } from '../device.ts';
 import type { EngineCapacity, EngineModel, EngineRequest } from '../engine.ts';
 import type { ThreadEvent } from './thread-event.ts';
 import type { ThreadFailure } from './thread-failure.ts';
@@ -9,6 +10,8 @@ export interface ThreadOptions extends BatchOptions {
   readonly modelDir: string;
   /** Threads that one operator of the model may use. */
   readonly threads: number;
+  /** What to run on; `auto` by default. See `findDevice`. */
+  readonly device?: Device | 'auto';
 }
 
 /** `run` numbers the calls of `generate`: one generation may come twice, when its job returns to the same worker. */

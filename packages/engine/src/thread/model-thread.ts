@@ -1,8 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadTokenizer } from '@baton/hymba/tokenizer';
 import { BatchLoop } from '../batch/batch-loop.ts';
+import type { Runner } from '../batch/runner.ts';
 import { batchSettings } from '../batch/settings.ts';
+import { findDevice } from '../device.ts';
 import { ModelRunner } from '../model-runner.ts';
+import { WebGpuRunner } from '../webgpu/webgpu-runner.ts';
 import type { FromThread, ThreadOptions } from './messages.ts';
 import { serve } from './serve.ts';
 import { packError } from './thread-failure.ts';
@@ -12,21 +15,31 @@ const port = parentPort;
 const send = (message: FromThread) => port.postMessage(message);
 
 /** The model's thread: opens the model, says so, and runs sequences until it is closed. */
-const { modelDir, threads, ...options } = workerData as ThreadOptions;
+const { modelDir, threads, device: choice = 'auto', ...options } = workerData as ThreadOptions;
+const settings = batchSettings(options);
+const onProgress = (stage: string) => send({ type: 'opening', stage });
 try {
-  const settings = batchSettings(options);
-  const onProgress = (stage: string) => send({ type: 'opening', stage });
-  const [runner, vocabulary] = await Promise.all([
-    ModelRunner.open(modelDir, { threads, slots: settings.slots, onProgress }),
-    loadTokenizer(modelDir),
-  ]);
+  const device = await findDevice(choice);
+  onProgress(`running on ${device}`);
+  const { slots } = settings;
+  if (device === 'webgpu') await runModel(await WebGpuRunner.open(modelDir, { slots, onProgress }));
+  else await runModel(await ModelRunner.open(modelDir, { threads, slots, device, onProgress }));
+} catch (error) {
+  send({ type: 'refused', failure: packError(error) });
+  port.close();
+}
+
+interface OpenRunner<State> extends Runner<State> {
+  warmUp(prefillTokens: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+async function runModel<State>(runner: OpenRunner<State>): Promise<void> {
+  const vocabulary = await loadTokenizer(modelDir);
   const loop = new BatchLoop({ runner, vocabulary, ...settings });
   onProgress('warming up');
   await runner.warmUp(settings.prefillChunk);
   send({ type: 'ready', model: runner.model, capacity: loop.capacity });
   await serve(port, loop);
   await runner.close();
-} catch (error) {
-  send({ type: 'refused', failure: packError(error) });
-  port.close();
 }

@@ -1,0 +1,158 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { MessageError, RequestError } from '@baton/errors';
+import { convert } from '@baton/hymba';
+import { goldenCheckpoint, goldenNames } from '@baton/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { deviceProblem } from '../device.ts';
+import { ModelRunner } from '../model-runner.ts';
+import {
+  continueGreedily,
+  type Expected,
+  feed,
+  largestDifference,
+  readExpected,
+  tolerance,
+} from '../testing/golden-data.ts';
+import { WebGpuRunner } from './webgpu-runner.ts';
+
+const problem = await deviceProblem('webgpu');
+const reason =
+  problem === null
+    ? ''
+    : ` (skipped: no WebGPU here; Debian's chromium-common and libvulkan1 bring one in software. ${problem})`;
+
+describe.skipIf(problem !== null).each(goldenNames)(`%s on WebGPU${reason}`, (name) => {
+  let temporary: string;
+  let runner: WebGpuRunner;
+  let expected: Expected;
+
+  beforeAll(async () => {
+    temporary = await mkdtemp(join(tmpdir(), 'baton-webgpu-'));
+    await convert(goldenCheckpoint(name), join(temporary, 'model'));
+    // It opens only where every operator, and so every product, scan and attention, runs on the GPU.
+    runner = await WebGpuRunner.open(join(temporary, 'model'), { slots: 2 });
+    expected = await readExpected(goldenCheckpoint(name));
+  });
+
+  afterAll(async () => {
+    await runner?.close();
+    await rm(temporary, { recursive: true, force: true });
+  });
+
+  const sequence = (index: number, tokens = Number.POSITIVE_INFINITY) => {
+    const { ids = [], logits = new Float32Array() } = expected.sequences[index] ?? {};
+    const rows = Math.min(tokens, ids.length);
+    return { ids: ids.slice(0, rows), logits: logits.subarray(0, (rows * logits.length) / ids.length) };
+  };
+
+  it.each([
+    { title: 'in one prefill', index: 0, tokens: Number.POSITIVE_INFINITY, chunk: Number.POSITIVE_INFINITY },
+    { title: 'in chunks of 7', index: 1, tokens: Number.POSITIVE_INFINITY, chunk: 7 },
+    { title: 'token by token', index: 0, tokens: 20, chunk: 1 },
+  ])('gives the logits of the released code $title', async ({ index, tokens, chunk }) => {
+    const { ids, logits } = sequence(index, tokens);
+    expect(ids.length).toBeGreaterThan(0);
+    const state = runner.newState();
+    expect(largestDifference(await feed(runner, state, ids, chunk), logits)).toBeLessThan(tolerance);
+    runner.freeState(state);
+  });
+
+  it('gives the greedy continuation of the released code', async () => {
+    const { greedyIds } = expected;
+    const state = runner.newState();
+    expect(await continueGreedily(runner, state, greedyIds.slice(0, 24), greedyIds.length)).toEqual(
+      greedyIds,
+    );
+    runner.freeState(state);
+  });
+
+  it('goes on from what it exported, bit for bit as if it had never left', async () => {
+    const { ids } = sequence(1, 50);
+    const state = runner.newState();
+    await feed(runner, state, ids.slice(0, 41), 41);
+    const restored = runner.importState(structuredClone(await runner.exportState(state)));
+    const rest = ids.slice(41);
+    expect(await feed(runner, restored, rest, 3)).toEqual(await feed(runner, state, rest, 3));
+    expect(await runner.exportState(restored)).toEqual(await runner.exportState(state));
+    for (const each of [state, restored]) runner.freeState(each);
+  });
+
+  it('takes a sequence over from the CPU and hands it back', async () => {
+    const cpu = await ModelRunner.open(join(temporary, 'model'), { threads: 1 });
+    const { ids, logits } = sequence(0, 60);
+    const first = cpu.newState();
+    const found = await feed(cpu, first, ids.slice(0, 25), 10);
+    const second = runner.importState(structuredClone(cpu.exportState(first)));
+    found.push(...(await feed(runner, second, ids.slice(25, 40), 5)));
+    cpu.freeState(first);
+    const third = cpu.importState(structuredClone(await runner.exportState(second)));
+    found.push(...(await feed(cpu, third, ids.slice(40), 10)));
+    expect(largestDifference(found, logits)).toBeLessThan(tolerance);
+    runner.freeState(second);
+    await cpu.close();
+  });
+});
+
+describe.skipIf(problem !== null)(`a sequence on WebGPU${reason}`, () => {
+  let folder: string;
+  let runner: WebGpuRunner;
+  /** As many as its context holds: with the 4 meta tokens more rows than the 128 that its caches begin with. */
+  const ids = Array.from({ length: 128 }, (_, i) => (i * 37) % 264);
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'baton-webgpu-'));
+    await convert(goldenCheckpoint('no-sharing'), join(folder, 'model'));
+    runner = await WebGpuRunner.open(join(folder, 'model'), { slots: 2 });
+  });
+
+  afterAll(async () => {
+    await runner?.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it('outgrows the room that its caches begin with, to the last token of the context', async () => {
+    const cpu = await ModelRunner.open(join(folder, 'model'), { threads: 1 });
+    const state = runner.newState();
+    const found = await feed(runner, state, ids, 64);
+    const expected = await feed(cpu, cpu.newState(), ids, 64);
+    expect(largestDifference(found, Float32Array.from(expected))).toBeLessThan(tolerance);
+    await expect(runner.run(state, { ids: [6], rows: [] })).rejects.toMatchObject({
+      code: 'context_length_exceeded',
+    });
+    runner.freeState(state);
+    await cpu.close();
+  });
+
+  it('does not touch another, and fails without one', async () => {
+    const [state, other] = [runner.newState(), runner.newState()];
+    const [found, refused] = await runner.runBatch([
+      { state, ids: [9, 8], rows: [] },
+      { state: other, ids: [264], rows: [0] },
+    ]);
+    expect(found).toEqual(new Float32Array());
+    expect(refused).toBeInstanceOf(RequestError);
+    await runner.run(other, { ids: [1, 2, 3], rows: [2] });
+    const beside = await runner.run(state, { ids: [7], rows: [0] });
+    for (const each of [state, other]) runner.freeState(each);
+    const lone = runner.newState();
+    await runner.run(lone, { ids: [9, 8], rows: [] });
+    expect(await runner.run(lone, { ids: [7], rows: [0] })).toEqual(beside);
+    runner.freeState(lone);
+  });
+
+  it('gets a slot only where one is free', () => {
+    const states = [runner.newState(), runner.newState()];
+    expect(() => runner.newState()).toThrow(RangeError);
+    for (const state of states) runner.freeState(state);
+    runner.freeState(runner.newState());
+  });
+
+  it('is not taken over from another model', async () => {
+    const state = runner.newState();
+    const data = await runner.exportState(state);
+    runner.freeState(state);
+    expect(() => runner.importState({ ...data, fingerprint: 'other' })).toThrow(MessageError);
+  });
+});
