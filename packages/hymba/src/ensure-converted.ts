@@ -19,7 +19,7 @@ export async function ensureConverted(
   cacheDir: string,
   options: ConvertOptions = {},
 ): Promise<ConvertedModel> {
-  if (await exists(join(model, manifestFile))) return openConverted(model, options.weights);
+  if (await isConverted(model)) return openConverted(model, options.weights);
   const target = await cachePath(model, cacheDir, options.weights ?? 'fp32').catch((error: unknown) => {
     throw explainDiskError(error, cacheDir);
   });
@@ -67,8 +67,9 @@ async function removeLeftovers(target: string): Promise<void> {
   }
 }
 
-async function exists(file: string): Promise<boolean> {
-  return access(file).then(
+/** Whether a folder holds a converted model rather than a checkpoint. */
+export async function isConverted(folder: string): Promise<boolean> {
+  return access(join(folder, manifestFile)).then(
     () => true,
     () => false,
   );

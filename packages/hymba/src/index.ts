@@ -2,7 +2,7 @@ export { type HymbaConfig, type KvCacheSpec, parseConfig, readConfig } from './c
 export { type ConvertOptions, convert } from './convert.ts';
 export { type ConvertedModel, openModel } from './converted-model.ts';
 export { embeddedModel } from './embedded-model.ts';
-export { ensureConverted } from './ensure-converted.ts';
+export { ensureConverted, isConverted } from './ensure-converted.ts';
 export { type GraphMode, graphFiles, graphNames, maskedBias } from './graphs/contract.ts';
 export { linearsGraph, linearsNames } from './graphs/linears.ts';
 export { buildProbe } from './graphs/probe.ts';

@@ -13,3 +13,8 @@ export function goldenCheckpoint(name: GoldenName): string {
 export function tinyStoriesCheckpoint(): string {
   return fileURLToPath(new URL('../../hymba/models/hymba-tiny-stories', import.meta.url));
 }
+
+/** A file of stories that the shipped checkpoint has not seen, with a line `<|endoftext|>` between them. */
+export function validationStories(): string {
+  return fileURLToPath(new URL('../fixtures/text/stories-val.txt', import.meta.url));
+}

@@ -1,4 +1,10 @@
-export { type GoldenName, goldenCheckpoint, goldenNames, tinyStoriesCheckpoint } from './fixtures.ts';
+export {
+  type GoldenName,
+  goldenCheckpoint,
+  goldenNames,
+  tinyStoriesCheckpoint,
+  validationStories,
+} from './fixtures.ts';
 export {
   type HubFault,
   type HubRequest,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { convertCommand } from './commands/convert.ts';
 import { pullCommand } from './commands/pull.ts';
+import { qualityCommand } from './commands/quality.ts';
 import { randomCheckpointCommand } from './commands/random-checkpoint.ts';
 import { reportError } from './report-error.ts';
 import { startCommand } from './start/command.ts';
@@ -19,6 +20,7 @@ const program = new Command('baton')
   .addCommand(startCommand())
   .addCommand(pullCommand())
   .addCommand(convertCommand())
+  .addCommand(qualityCommand())
   .addCommand(randomCheckpointCommand());
 
 await program.parseAsync().catch(reportError);

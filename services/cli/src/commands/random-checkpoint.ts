@@ -1,9 +1,10 @@
 import { readdir } from 'node:fs/promises';
 import { ConfigurationError } from '@baton/errors';
 import { type ReferenceName, referenceConfig, referenceNames, writeRandomCheckpoint } from '@baton/hymba';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { formatBytes } from '../format-bytes.ts';
 import { showProgress } from '../progress.ts';
+import { wholeNumber } from '../whole-number.ts';
 
 /** `baton random-checkpoint --like <model> [--layers n] [--seed n] <folder>` */
 export function randomCheckpointCommand(): Command {
@@ -47,9 +48,4 @@ async function writeCheckpoint(folder: string, { like, layers, seed }: Options):
   process.stdout.write(
     `A random checkpoint of ${like}'s sizes is in ${folder}. Serve it with: BATON_MODEL=${folder} npm start\n`,
   );
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
-  return Number(text);
 }
