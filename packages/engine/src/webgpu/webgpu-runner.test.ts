@@ -1,8 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { MessageError, RequestError } from '@baton/errors';
+import { ConfigurationError, MessageError, RequestError } from '@baton/errors';
 import { convert } from '@baton/hymba';
+import { exampleJob } from '@baton/protocol/testing';
 import { goldenCheckpoint, goldenNames } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { deviceProblem } from '../device.ts';
@@ -15,6 +16,7 @@ import {
   readExpected,
   tolerance,
 } from '../testing/golden-data.ts';
+import { createEngine } from '../threaded-engine.ts';
 import { WebGpuRunner } from './webgpu-runner.ts';
 
 const problem = await deviceProblem('webgpu');
@@ -149,10 +151,51 @@ describe.skipIf(problem !== null)(`a sequence on WebGPU${reason}`, () => {
     runner.freeState(runner.newState());
   });
 
+  it('runs in an engine beside others', async () => {
+    const modelDir = join(folder, 'model');
+    const engine = await createEngine({ modelDir, threads: 1, device: 'webgpu', slots: 2, prefillChunk: 24 });
+    const { greedyIds } = await readExpected(goldenCheckpoint('no-sharing'));
+    const sampling = exampleJob({ sampling: { ignore_eos: true, max_tokens: 5, temperature: 0 } }).sampling;
+    const request = { tenant: 'tenant', replay: [], replayTextLength: 0, promptLogprobsFrom: 0, sampling };
+    const tokensOf = async (id: string, prompt: number[]) => {
+      const outputs = engine.generate({ ...request, id, prompt }, new AbortController().signal);
+      const found = (await Array.fromAsync(outputs)).map((output) =>
+        output.kind === 'tokens' ? output.tokens : [],
+      );
+      return found.flat();
+    };
+    const [found] = await Promise.all([
+      tokensOf('resp_0', greedyIds.slice(0, 24)),
+      tokensOf('resp_1', [5, 6, 7]),
+    ]);
+    expect(found).toEqual(greedyIds.slice(24, 29));
+    await engine.close();
+  });
+
+  it('may have int4 weights', async () => {
+    const int4 = join(folder, 'int4');
+    await convert(goldenCheckpoint('no-sharing'), int4, { weights: 'int4' });
+    const [gpu, cpu] = [await WebGpuRunner.open(int4), await ModelRunner.open(int4, { threads: 1 })];
+    const found = await feed(gpu, gpu.newState(), ids.slice(0, 9), 8);
+    const expected = await feed(cpu, cpu.newState(), ids.slice(0, 9), 8);
+    const sumOfSquares = (values: readonly number[]) => values.reduce((sum, value) => sum + value ** 2, 0);
+    const difference = sumOfSquares(found.map((value, i) => value - (expected[i] ?? Number.NaN)));
+    // The CPU rounds what it multiplies with int4 to int8, the GPU only some of it.
+    expect(Math.sqrt(difference / sumOfSquares(expected))).toBeLessThan(0.1);
+    await Promise.all([gpu.close(), cpu.close()]);
+  });
+
   it('is not taken over from another model', async () => {
     const state = runner.newState();
     const data = await runner.exportState(state);
     runner.freeState(state);
     expect(() => runner.importState({ ...data, fingerprint: 'other' })).toThrow(MessageError);
   });
+});
+
+it('refuses int8 weights, which WebGPU cannot multiply', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'baton-webgpu-'));
+  await convert(goldenCheckpoint('no-sharing'), join(folder, 'model'), { weights: 'int8' });
+  await expect(WebGpuRunner.open(join(folder, 'model'))).rejects.toThrow(ConfigurationError);
+  await rm(folder, { recursive: true });
 });

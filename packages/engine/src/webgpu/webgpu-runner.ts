@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { BatonError, ServerError } from '@baton/errors';
+import { BatonError, ConfigurationError, ServerError } from '@baton/errors';
 import {
   buildStateReader,
   type ConvertedModel,
@@ -54,12 +54,17 @@ export class WebGpuRunner implements Runner<GpuSequence> {
 
   /**
    * Opens a converted model's folder. Throws `CheckpointError` for one that is damaged, or that has an operator which
-   * would not run on the GPU.
+   * would not run on the GPU, `ConfigurationError` for one with int8 weights.
    */
   static async open(folder: string, options: WebGpuRunnerOptions = {}): Promise<WebGpuRunner> {
     const { slots = 1, onProgress = () => {} } = options;
     onProgress('checking the files');
     const converted = await openModel(folder);
+    if (converted.weightForm === 'int8') {
+      throw new ConfigurationError(
+        `${folder} has int8 weights, which WebGPU cannot multiply; set BATON_WEIGHTS to int4 or fp32, or BATON_DEVICE to cpu`,
+      );
+    }
     onProgress('opening the graph on the GPU');
     const states = webGpuStates(converted.config);
     const graph = await openGraph(join(folder, graphFiles.webgpu), {

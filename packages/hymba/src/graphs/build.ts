@@ -27,7 +27,7 @@ export function buildGraph(mode: GraphName, config: HymbaConfig, layout: WeightL
   const flat = graph.op('Reshape', [x, graph.int64s([-1, config.hiddenSize])]);
   const wanted = rmsNorm(context, graph.op('Gather', [flat, rows]), 'final_norm');
   const logits = linear(context, wanted, 'head');
-  graph.node('Identity', [logits], [graphNames.logits]);
+  graph.node('Reshape', [logits, graph.int64s([-1, config.vocabularySize])], [graphNames.logits]);
   graph.output(graphNames.logits, 'float32', ['R', config.vocabularySize]);
   return graph.model();
 }
