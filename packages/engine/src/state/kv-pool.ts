@@ -1,6 +1,7 @@
 import { type HymbaConfig, type KvCacheSpec, maskedBias } from '@baton/hymba';
+import { CacheRows } from './cache-rows.ts';
 import { SlotArray } from './slot-array.ts';
-import { bucketOf, rowLimit } from './state-size.ts';
+import { bucketOf } from './state-size.ts';
 
 /** Keys and values [heads, count, width] of successive positions; those of several sequences lie one after another. */
 export interface KvRows {
@@ -15,28 +16,20 @@ export interface KvCache {
   readonly values: SlotArray;
 }
 
-/**
- * All caches of one kind, where the model reads them. A global cache holds every position in its own row; a sliding one
- * holds the meta tokens and after them a ring of the last `slidingWindow` positions. All have the same capacity, which
- * follows what the longest sequence needs.
- */
-export class KvPool {
-  readonly kind: KvCacheSpec['kind'];
+/** All caches of one kind, where the model reads them. All have the same capacity, which follows what the longest needs. */
+export class KvPool extends CacheRows {
   /** By the cache's index in the configuration. */
   readonly caches: ReadonlyMap<number, KvCache>;
   /** What a decode step adds to its scores, [slots, capacity + 1]: 0 for each row that is filled and for the new token. */
   readonly decodeBias: SlotArray;
   readonly #config: HymbaConfig;
-  /** The most rows that a slot can come to need. */
-  readonly #limit: number;
   #capacity: number;
 
   constructor(kind: KvCacheSpec['kind'], config: HymbaConfig, slots: number) {
+    super(kind, config);
     const { kvHeads, keySize, valueSize } = config;
-    this.kind = kind;
     this.#config = config;
-    this.#limit = rowLimit(config, kind);
-    this.#capacity = bucketOf(1, this.#limit);
+    this.#capacity = bucketOf(1, this.limit);
     const cache = (): KvCache => ({
       keys: new SlotArray(slots, kvHeads * this.#capacity * keySize),
       values: new SlotArray(slots, kvHeads * this.#capacity * valueSize),
@@ -47,8 +40,7 @@ export class KvPool {
     this.decodeBias = new SlotArray(slots, this.#capacity + 1);
   }
 
-  /** Rows of a slot for each head, filled or not. */
-  get capacity(): number {
+  override get capacity(): number {
     return this.#capacity;
   }
 
@@ -56,25 +48,12 @@ export class KvPool {
     return [...this.caches.values()].flatMap(({ keys, values }) => [keys, values]).concat(this.decodeBias);
   }
 
-  /** The first position, from the prompt's on, that is still held of the positions below `length`. */
-  firstHeld(length: number): number {
-    const { metaTokens } = this.#config;
-    return Math.max(metaTokens, metaTokens + length - this.#limit);
-  }
-
-  /** The row of a position: where it lies, or will overwrite what left the window. */
-  rowOf(position: number): number {
-    const { metaTokens } = this.#config;
-    if (position < metaTokens) return position;
-    return metaTokens + ((position - metaTokens) % (this.#limit - metaTokens));
-  }
-
   /**
    * Makes room for sequences of `longest` positions, or gives up what is more than `slack` times that; `lengths` are those
    * of the slots in use. True where the arrays moved.
    */
   fit(longest: number, slack: number, lengths: readonly number[]): boolean {
-    const needed = bucketOf(Math.max(1, Math.min(longest, this.#limit)), this.#limit);
+    const needed = bucketOf(Math.max(1, Math.min(longest, this.limit)), this.limit);
     if (needed <= this.#capacity && needed * slack >= this.#capacity) return false;
     const { kvHeads, keySize, valueSize } = this.#config;
     for (const { keys, values } of this.caches.values()) {
@@ -96,11 +75,10 @@ export class KvPool {
   write(slot: number, first: number, cache: KvCache, rows: KvRows, item: number): void {
     const { kvHeads, keySize, valueSize } = this.#config;
     const { count } = rows;
-    // Of more rows than the window holds, only the last ones stay.
-    const held = this.firstHeld(first + count);
     for (let i = 0; i < count; i++) {
       const position = first + i;
-      if (position >= this.#config.metaTokens && position < held) continue;
+      // Of more rows than the window holds, only the last ones stay.
+      if (!this.holds(position, first + count)) continue;
       for (let head = 0; head < kvHeads; head++) {
         const from = (item * kvHeads + head) * count + i;
         const to = (slot * kvHeads + head) * this.#capacity + this.rowOf(position);
@@ -137,7 +115,7 @@ export class KvPool {
   /** A row is filled once its position, or the first of those that share it, is. */
   #show(slot: number, length: number): void {
     const bias = this.decodeBias.view(slot).fill(maskedBias);
-    bias.fill(0, 0, Math.min(length, this.#limit));
+    bias.fill(0, 0, Math.min(length, this.limit));
     bias[this.#capacity] = 0;
   }
 }

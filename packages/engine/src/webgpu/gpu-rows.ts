@@ -1,7 +1,6 @@
 import type { HymbaConfig, KvCacheSpec } from '@baton/hymba';
-import type { CacheLayout } from '../state/attention-bias.ts';
+import { CacheRows } from '../state/cache-rows.ts';
 import type { KvRows } from '../state/kv-pool.ts';
-import { rowLimit } from '../state/state-size.ts';
 
 /** One cache of one sequence, keys and values [heads, capacity, width], where JavaScript can read it. */
 export interface HostCache {
@@ -18,63 +17,49 @@ export function gpuCapacity(rows: number, limit: number): number {
 }
 
 /**
- * Where the rows of one sequence lie in its caches of one kind: those of the meta tokens, then those of the other positions,
- * in a sliding cache as a ring, and at last a spare row. The spare row takes the rows of a chunk that leave the window
- * before the chunk ends, and is never shown.
+ * The rows of one sequence in its caches of one kind, and at last a spare row. The spare row takes what a chunk brings that
+ * leaves the window before the chunk ends, and is never shown.
  */
-export class GpuRows implements CacheLayout {
-  readonly kind: KvCacheSpec['kind'];
-  readonly capacity: number;
+export class GpuRows extends CacheRows {
   readonly #config: HymbaConfig;
-  readonly #limit: number;
+  /** The spare row is one of them. */
+  override readonly capacity: number;
 
   /** Has room for `length` positions, or for as many of them as the window holds. */
   constructor(config: HymbaConfig, kind: KvCacheSpec['kind'], length: number) {
-    this.kind = kind;
+    super(kind, config);
     this.#config = config;
-    this.#limit = rowLimit(config, kind);
-    this.capacity = gpuCapacity(Math.max(length, 1), this.#limit);
+    this.capacity = gpuCapacity(Math.max(length, 1), this.limit);
   }
 
   hasRoomFor(length: number): boolean {
-    return Math.min(length, this.#limit) < this.capacity;
-  }
-
-  firstHeld(length: number): number {
-    const { metaTokens } = this.#config;
-    return Math.max(metaTokens, metaTokens + length - this.#limit);
-  }
-
-  rowOf(position: number): number {
-    const { metaTokens } = this.#config;
-    if (position < metaTokens) return position;
-    return metaTokens + ((position - metaTokens) % (this.#limit - metaTokens));
+    return Math.min(length, this.limit) < this.capacity;
   }
 
   /** For ScatterND, [1, heads, count, 3]: where the rows of the `count` positions after `length` go. */
   scatterIndices(length: number, count: number): BigInt64Array<ArrayBuffer> {
-    const { kvHeads, metaTokens } = this.#config;
-    const held = this.firstHeld(length + count);
+    const { kvHeads } = this.#config;
     const indices = new BigInt64Array(kvHeads * count * 3);
     for (let head = 0; head < kvHeads; head++) {
       for (let i = 0; i < count; i++) {
         const position = length + i;
-        const stays = position < metaTokens || position >= held;
         const at = (head * count + i) * 3;
         indices[at + 1] = BigInt(head);
-        indices[at + 2] = BigInt(stays ? this.rowOf(position) : this.capacity - 1);
+        indices[at + 2] = BigInt(
+          this.holds(position, length + count) ? this.rowOf(position) : this.capacity - 1,
+        );
       }
     }
     return indices;
   }
 
-  /** A cache with the rows of successive positions from `first` on, and zeros. */
   blank(): HostCache {
     const { kvHeads, keySize, valueSize } = this.#config;
     const rows = kvHeads * this.capacity;
     return { keys: new Float32Array(rows * keySize), values: new Float32Array(rows * valueSize) };
   }
 
+  /** Copies in the rows of successive positions from `first` on, which must all be held in the end. */
   write(cache: HostCache, first: number, { count, keys, values }: KvRows): void {
     const { keySize, valueSize } = this.#config;
     this.#eachRow(first, count, (row, at) => {
