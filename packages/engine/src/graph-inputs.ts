@@ -20,7 +20,8 @@ export interface RunShape {
 
 export interface GraphInputs {
   readonly feeds: InferenceSession.OnnxValueMapType;
-  readonly fetches: InferenceSession.NullableOnnxValueMapType;
+  /** Null where the binding is to make the output; else it writes to this. */
+  readonly fetches: Readonly<Record<string, Tensor | null>>;
 }
 
 /**

@@ -8,7 +8,7 @@ import {
   type HymbaConfig,
   openModel,
 } from '@baton/hymba';
-import type { InferenceSession } from 'onnxruntime-node';
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Runner, StateStep, Step } from './batch/runner.ts';
 import { checkStep } from './check-step.ts';
 import type { EngineModel } from './engine.ts';
@@ -263,8 +263,18 @@ export class ModelRunner implements Runner<Slot> {
       values: floats(graphNames.newValues(cache)),
     }));
     for (const [item, slot] of slots.entries()) this.#pool.append(slot, tokens, item, rows);
+    for (const [name, state] of Object.entries(fetches)) if (state) discard(floats(name), state.data);
     return floats(graphNames.logits);
   }
+}
+
+/**
+ * Frees the copy that the binding makes of an output although it is written to `own` already: left to the collector,
+ * copies pile up, and each step's come to lie in fresh memory.
+ */
+function discard(copy: Float32Array, own: Tensor.DataType): void {
+  if (copy.buffer instanceof ArrayBuffer && copy.buffer !== (own as Float32Array).buffer)
+    copy.buffer.transfer(0);
 }
 
 function sessionOptions(
