@@ -16,24 +16,22 @@ export function quantiseBlocks(
   columns: number,
   { bits, blockSize }: { readonly bits: 4 | 8; readonly blockSize: number },
 ): Quantised<Uint8Array> {
-  const rows = values.length / columns;
   const blocks = Math.ceil(columns / blockSize);
-  const blockBytes = (blockSize * bits) / 8;
-  const data = new Uint8Array(rows * blocks * blockBytes);
+  const rows = values.length / columns;
+  const middle = 2 ** (bits - 1);
+  const levels = new Uint8Array(rows * blocks * blockSize).fill(middle);
   const scales = new Float32Array(rows * blocks);
-  const levels = new Uint8Array(blockSize);
-  for (let block = 0; block < scales.length; block++) {
-    const row = Math.floor(block / blocks);
-    const from = (block % blocks) * blockSize;
-    const end = row * columns + Math.min(columns, from + blockSize);
-    const part = values.subarray(row * columns + from, end);
-    const scale = bits === 4 ? bestScale(part) : fullRangeScale(part, bits);
+  for (const block of scales.keys()) {
+    const column = (block % blocks) * blockSize;
+    const from = Math.floor(block / blocks) * columns + column;
+    const end = from + Math.min(blockSize, columns - column);
+    const scale = fullRangeScale(values, from, end, middle);
     scales[block] = scale;
-    levels.fill(2 ** (bits - 1));
-    for (const [i, value] of part.entries()) levels[i] = level(value, scale, bits);
-    pack(levels, bits, data.subarray(block * blockBytes));
+    if (scale === 0) continue;
+    const at = block * blockSize - from;
+    for (let i = from; i < end; i++) levels[at + i] = levelOf(values[i] ?? 0, 1 / scale, middle);
   }
-  return { data, scales };
+  return { data: bits === 8 ? levels : inPairs(levels), scales };
 }
 
 /** Quantises rows [rows, columns] to int8 with one scale for each: `weight ≈ scale · stored`. */
@@ -74,46 +72,24 @@ export function transpose(data: Int8Array, columns: number): Int8Array {
 }
 
 /** Puts the value of the largest magnitude on the lowest level, of which there is one more than of positive ones. */
-function fullRangeScale(values: Float32Array, bits: 4 | 8): number {
+function fullRangeScale(values: Float32Array, from: number, end: number, middle: number): number {
   let extreme = 0;
-  for (const value of values) if (Math.abs(value) > Math.abs(extreme)) extreme = value;
-  return Math.fround(extreme / -(2 ** (bits - 1)));
-}
-
-/** The 4-bit scale of least squared error among those that refitting the full range's leads to. */
-function bestScale(values: Float32Array): number {
-  let scale = fullRangeScale(values, 4);
-  let best = scale;
-  let least = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < 4; round++) {
-    let error = 0;
-    let product = 0;
-    let square = 0;
-    for (const value of values) {
-      const whole = level(value, scale, 4) - 8;
-      error += (value - whole * scale) ** 2;
-      product += value * whole;
-      square += whole * whole;
-    }
-    if (error >= least) break;
-    [best, least] = [scale, error];
-    if (square === 0) break;
-    // The best scale for these levels, by least squares; it may move some values to other levels.
-    scale = Math.fround(product / square);
+  for (let i = from; i < end; i++) {
+    const value = values[i] ?? 0;
+    if (Math.abs(value) > Math.abs(extreme)) extreme = value;
   }
-  return best;
+  return Math.fround(extreme / -middle);
 }
 
-function level(value: number, scale: number, bits: 4 | 8): number {
-  const middle = 2 ** (bits - 1);
-  if (scale === 0) return middle;
-  return Math.max(0, Math.min(2 * middle - 1, Math.round(value / scale) + middle));
+/** The nearest of the 2 · middle levels, of which `middle` stands for zero. */
+function levelOf(value: number, inverseScale: number, middle: number): number {
+  const level = Math.floor(value * inverseScale + middle + 0.5);
+  return level < 0 ? 0 : level >= 2 * middle ? 2 * middle - 1 : level;
 }
 
-function pack(levels: Uint8Array, bits: 4 | 8, into: Uint8Array): void {
-  if (bits === 8) {
-    into.set(levels);
-    return;
-  }
-  for (let i = 0; i < levels.length; i += 2) into[i / 2] = (levels[i] ?? 0) | ((levels[i + 1] ?? 0) << 4);
+/** Two levels in a byte, the first in the low half. */
+function inPairs(levels: Uint8Array): Uint8Array {
+  const pairs = new Uint8Array(levels.length / 2);
+  for (let i = 0; i < pairs.length; i++) pairs[i] = (levels[2 * i] ?? 0) | ((levels[2 * i + 1] ?? 0) << 4);
+  return pairs;
 }
