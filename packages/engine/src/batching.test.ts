@@ -142,7 +142,7 @@ describe.each(checkpoints)('$name under batching', ({ folder }) => {
       arrivals: ReadonlyMap<number, number>,
       aborts: ReadonlyMap<number, number> = new Map(),
     ) {
-      const loop = new BatchLoop({ runner, vocabulary, prefillChunk: 7, stepTokens: 9 });
+      const loop = new BatchLoop({ runner, vocabulary, prefillChunk: 7, stepTokens: 9, clock: () => 0 });
       const tokens = new Map<number, number[]>();
       const last = Math.max(...arrivals.values());
       for (let step = 0; step <= last || !loop.idle; step++) {

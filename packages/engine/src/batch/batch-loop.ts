@@ -1,8 +1,9 @@
 import { BatonError, ConfigurationError, ServerError } from '@baton/errors';
 import type { EngineCapacity, EngineOutput, EngineRequest } from '../engine.ts';
 import { Sequence, type SequenceContext, type Vocabulary } from '../sequence.ts';
+import { Pace } from './pace.ts';
 import type { Runner, Step } from './runner.ts';
-import { nextToAdmit, type Running, schedule } from './scheduler.ts';
+import { nextToAdmit, type Running, type Share, schedule } from './scheduler.ts';
 import { type BatchOptions, type BatchSettings, batchSettings } from './settings.ts';
 
 /** What happened to a run, in order: outputs, and then its end, unless it was aborted. */
@@ -14,6 +15,8 @@ export type RunEvent =
 export interface LoopOptions<State> extends BatchOptions {
   readonly runner: Runner<State>;
   readonly vocabulary: Vocabulary;
+  /** Milliseconds since whenever. */
+  readonly clock?: () => number;
 }
 
 /** One call of `generate`. */
@@ -48,6 +51,8 @@ export class BatchLoop<State> {
   readonly #settings: BatchSettings;
   readonly #runner: Runner<State>;
   readonly #vocabulary: Vocabulary;
+  readonly #clock: () => number;
+  readonly #pace: Pace;
   #waiting: Run[] = [];
   readonly #running = new Map<Run, State>();
   readonly #aborted = new Set<Run>();
@@ -57,10 +62,12 @@ export class BatchLoop<State> {
   #steps = 0;
 
   /** Throws `ConfigurationError` where the state memory has no room for one sequence of full length. */
-  constructor({ runner, vocabulary, ...options }: LoopOptions<State>) {
+  constructor({ runner, vocabulary, clock = () => performance.now(), ...options }: LoopOptions<State>) {
     this.#settings = { ...batchSettings(options), slots: runner.slots };
     this.#runner = runner;
     this.#vocabulary = vocabulary;
+    this.#clock = clock;
+    this.#pace = new Pace(this.#settings.prefillChunk);
     const needed = runner.slotBytes(runner.model.contextLength);
     if (this.#settings.stateMemory < needed) {
       throw new ConfigurationError(
@@ -109,17 +116,30 @@ export class BatchLoop<State> {
     this.#dropAborted();
     this.#admit();
 
-    const shares = schedule([...this.#running.keys()], this.#settings);
+    const { decoding, prefilling } = schedule([...this.#running.keys()], this.#settings, this.#pace.tokens);
+    const decodeMs = await this.#run(decoding);
+    const prefillMs = await this.#run(prefilling);
+    for (const { entry, tokens } of prefilling) {
+      entry.prefilledAt = this.#steps;
+      this.#pace.learn(tokens, prefillMs, decodeMs);
+    }
+    return this.#events.splice(0);
+  }
+
+  /** Gives how many milliseconds the model took. */
+  async #run(shares: readonly Share<Run>[]): Promise<number> {
+    if (shares.length === 0) return 0;
     const steps = shares.map(({ entry, tokens }) => {
       const state = this.#running.get(entry) as State;
       return { state, ...entry.sequence.schedule(tokens) };
     });
-    const results = steps.length > 0 ? await this.#runner.runBatch(steps) : [];
-    for (const [index, { entry, tokens }] of shares.entries()) {
-      if (tokens > 1) entry.prefilledAt = this.#steps;
+    const start = this.#clock();
+    const results = await this.#runner.runBatch(steps);
+    const end = this.#clock();
+    for (const [index, { entry }] of shares.entries()) {
       this.#postprocess(entry, steps[index] as Step, results[index]);
     }
-    return this.#events.splice(0);
+    return end - start;
   }
 
   #dropAborted(): void {

@@ -55,42 +55,40 @@ describe('who is admitted', () => {
 });
 
 describe('a step', () => {
-  const plan = <Entry extends Running>(active: readonly Entry[]) => schedule(active, settings);
+  const plan = <Entry extends Running>(active: readonly Entry[], besideStreams = 64) =>
+    schedule(active, settings, besideStreams);
 
   it('feeds every sequence that decodes its token', () => {
     const active = [running('a', 1), running('b', 1), running('a', 1)];
-    expect(plan(active)).toEqual(active.map((entry) => ({ entry, tokens: 1 })));
-    expect(plan([])).toEqual([]);
+    const decoding = active.map((entry) => ({ entry, tokens: 1 }));
+    expect(plan(active)).toEqual({ decoding, prefilling: [] });
+    expect(plan([])).toEqual({ decoding: [], prefilling: [] });
   });
 
   it('prefills one chunk at most, small enough for the streams beside it', () => {
-    const [first, second] = [running('a', 500), running('a', 70)];
-    expect(plan([first, second])).toEqual([{ entry: first, tokens: 64 }]);
-    expect(plan([second])).toEqual([{ entry: second, tokens: 64 }]);
-    const decoding = running('b', 1);
-    expect(plan([decoding, first])).toEqual([
-      { entry: decoding, tokens: 1 },
-      { entry: first, tokens: 15 },
-    ]);
-    expect(plan([decoding, running('c', 6)])).toMatchObject([{ tokens: 1 }, { tokens: 6 }]);
+    const [first, second, stream] = [running('a', 500), running('a', 70), running('b', 1)];
+    expect(plan([first, second]).prefilling).toEqual([{ entry: first, tokens: 64 }]);
+    expect(plan([second], 4).prefilling).toEqual([{ entry: second, tokens: 64 }]);
+    const decoding = [{ entry: stream, tokens: 1 }];
+    expect(plan([stream, first])).toEqual({ decoding, prefilling: [{ entry: first, tokens: 15 }] });
+    expect(plan([stream, first], 4)).toEqual({ decoding, prefilling: [{ entry: first, tokens: 4 }] });
+    expect(plan([stream, running('c', 6)]).prefilling).toMatchObject([{ tokens: 6 }]);
   });
 
   it('always gets on with a prefill, whatever the budget', () => {
     const active = [running('a', 1), running('a', 1), running('b', 9)];
-    const shares = schedule(active, { ...settings, stepTokens: 1 });
-    expect(shares.map(({ tokens }) => tokens)).toEqual([1, 1, 1]);
+    const { decoding, prefilling } = schedule(active, { ...settings, stepTokens: 1 }, 64);
+    expect([...decoding, ...prefilling].map(({ tokens }) => tokens)).toEqual([1, 1, 1]);
   });
 
   it('takes turns with the prefills of tenants, and within one goes by arrival', () => {
-    const long = { ...running('a', 900) };
-    const other = { ...running('a', 900) };
-    const late = { ...running('b', 900) };
+    const [long, other, late] = [running('a', 900), running('a', 900), running('b', 900)];
     const served: unknown[] = [];
     for (let step = 1; step <= 6; step++) {
-      const [share] = plan([long, other, late]);
-      if (!share) throw new Error('nothing was scheduled');
-      share.entry.prefilledAt = step;
-      served.push(share.entry);
+      for (const { entry } of plan([long, other, late]).prefilling) {
+        entry.prefilledAt = step;
+        served.push(entry);
+      }
     }
     expect(served).toEqual([long, late, long, late, long, late]);
   });

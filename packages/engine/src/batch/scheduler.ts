@@ -21,6 +21,11 @@ export interface Share<Entry> {
   readonly tokens: number;
 }
 
+export interface Plan<Entry> {
+  readonly decoding: readonly Share<Entry>[];
+  readonly prefilling: readonly Share<Entry>[];
+}
+
 /**
  * Whose turn it is to get a slot: of the tenants with the fewest running sequences, the one that waits longest. Null where
  * none waits, or where it has to wait on: for a slot, or for the memory that it may come to need (nobody overtakes it then,
@@ -41,24 +46,23 @@ export function nextToAdmit<Entry extends Waiting>(
 }
 
 /**
- * What to run in a step: the next token of every sequence that decodes, and one chunk of one that prefills, of
- * the tenant whose last chunk is the longest ago.
+ * What to run in a step: the next token of every sequence that decodes, and one chunk of one that prefills, of the tenant
+ * whose last chunk is the longest ago. Beside streams a chunk has `besideStreams` tokens at most.
  */
 export function schedule<Entry extends Running>(
   running: readonly Entry[],
   { prefillChunk, stepTokens }: BatchSettings,
-): Share<Entry>[] {
-  const decoding = running.filter(({ pending }) => pending === 1);
-  const shares = decoding.map((entry) => ({ entry, tokens: 1 }));
-  const prefilling = running.filter(({ pending }) => pending > 1);
+  besideStreams: number,
+): Plan<Entry> {
+  const decoding = running.filter(({ pending }) => pending === 1).map((entry) => ({ entry, tokens: 1 }));
   const lastChunkOf = (tenant: string) =>
     Math.max(...running.filter((entry) => entry.tenant === tenant).map(({ prefilledAt }) => prefilledAt));
-  const next = first(prefilling, (entry) => [lastChunkOf(entry.tenant), entry.arrival]);
-  if (next !== null) {
-    const room = decoding.length === 0 ? prefillChunk : Math.min(prefillChunk, stepTokens - decoding.length);
-    shares.push({ entry: next, tokens: Math.min(next.pending, Math.max(room, 1)) });
-  }
-  return shares;
+  const waiting = running.filter(({ pending }) => pending > 1);
+  const next = first(waiting, (entry) => [lastChunkOf(entry.tenant), entry.arrival]);
+  if (next === null) return { decoding, prefilling: [] };
+  const most = decoding.length === 0 ? prefillChunk : Math.min(besideStreams, stepTokens - decoding.length);
+  const tokens = Math.min(next.pending, Math.max(most, 1));
+  return { decoding, prefilling: [{ entry: next, tokens }] };
 }
 
 /** The entry with the lowest pair of numbers. */

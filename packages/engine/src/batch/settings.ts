@@ -4,7 +4,7 @@ export interface BatchSettings {
   readonly slots: number;
   /** Most tokens that one prefill feeds, and so the longest that an abort, or a stream beside it, waits. */
   readonly prefillChunk: number;
-  /** Most tokens that a step feeds while it decodes: each running sequence's one, and a prefill's with what is left. */
+  /** Most tokens that a step feeds beside streams: each stream's one, and a prefill's with what is left, or fewer (`Pace`). */
   readonly stepTokens: number;
   /** Bytes that the states of all running sequences may take. */
   readonly stateMemory: number;

@@ -1,0 +1,35 @@
+import { describe, expect, it } from 'vitest';
+import { Pace } from './pace.ts';
+
+/** Runs `steps` prefills of which each takes `fixed` and a millisecond a token, beside streams that take `decodeMs`. */
+function learnt(decodeMs: number, fixed: number, { most = 64, steps = 60 } = {}): number {
+  const pace = new Pace(most);
+  for (let step = 0; step < steps; step++) pace.learn(pace.tokens, fixed + pace.tokens, decodeMs);
+  return pace.tokens;
+}
+
+describe('the pace of a prefill beside streams', () => {
+  it.each([
+    { decodeMs: 20, fixed: 0, tokens: 25 },
+    { decodeMs: 20, fixed: 15, tokens: 10 },
+    { decodeMs: 4, fixed: 0, tokens: 5 },
+  ])('comes to take about 1.25 × the $decodeMs ms of the streams', ({ decodeMs, fixed, tokens }) => {
+    expect(Math.abs(learnt(decodeMs, fixed) - tokens)).toBeLessThanOrEqual(2);
+  });
+
+  it('stays between two tokens and a whole chunk', () => {
+    expect(learnt(1000, 0)).toBe(64);
+    expect(learnt(1, 1000)).toBe(2);
+    expect(learnt(1000, 0, { most: 4, steps: 0 })).toBe(4);
+  });
+
+  it('is not misled by the short rest of a prompt, nor much by a single slow run', () => {
+    const pace = new Pace(64);
+    pace.learn(3, 0.1, 100);
+    expect(pace.tokens).toBe(8);
+    pace.learn(8, 100_000, 1);
+    expect(pace.tokens).toBe(5);
+    pace.learn(5, 0, 0);
+    expect(pace.tokens).toBe(5);
+  });
+});

@@ -1,0 +1,31 @@
+/** Streams beside a prefill wait for it, after their own run, at most about this many times as long as that takes. */
+const patience = 1.25;
+const fewest = 2;
+
+/**
+ * How many tokens of a prompt to prefill in one step beside streams. How long they take depends on model, weights and
+ * machine, so it is learnt from the runs themselves; a run of few tokens costs nearly what one of a single token does.
+ */
+export class Pace {
+  readonly #most: number;
+  #tokens: number;
+
+  constructor(most: number) {
+    this.#most = most;
+    this.#tokens = Math.min(8, most);
+  }
+
+  get tokens(): number {
+    return Math.floor(this.#tokens);
+  }
+
+  /** Takes in how long a prefill of `tokens` tokens took, and the run of the streams beside it. */
+  learn(tokens: number, prefillMs: number, decodeMs: number): void {
+    if (!(prefillMs > 0 && decodeMs > 0)) return;
+    // In small steps, since a single run may have been held up.
+    const change = Math.min(Math.max((patience * decodeMs) / prefillMs, 0.7), 1.2);
+    // The rest of a prompt, however fast, says nothing about longer chunks.
+    if (change > 1 && tokens < this.tokens) return;
+    this.#tokens = Math.min(Math.max(tokens * change, fewest), this.#most);
+  }
+}
