@@ -44,11 +44,9 @@ async function main(): Promise<void> {
     instanceId: workerId,
   });
 
-  const model = await ensureConverted(
-    env.BATON_MODEL ?? embeddedModel,
-    join(env.BATON_DATA_DIR, 'models'),
-    { weights: env.BATON_WEIGHTS },
-  );
+  const model = await ensureConverted(env.BATON_MODEL ?? embeddedModel, join(env.BATON_DATA_DIR, 'models'), {
+    weights: env.BATON_WEIGHTS,
+  });
   const engine = await createEngine(
     {
       modelDir: model.folder,
