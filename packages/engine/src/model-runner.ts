@@ -1,33 +1,16 @@
-import { join } from 'node:path';
 import { type BatonError, RequestError, ServerError } from '@baton/errors';
-import {
-  type ConvertedModel,
-  type GraphMode,
-  graphFiles,
-  graphNames,
-  type HymbaConfig,
-  openModel,
-} from '@baton/hymba';
-import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { type ConvertedModel, type HymbaConfig, openModel } from '@baton/hymba';
 import type { Runner, StateStep, Step } from './batch/runner.ts';
 import { checkStep } from './check-step.ts';
 import type { EngineModel } from './engine.ts';
-import { type GraphInputs, graphInputs } from './graph-inputs.ts';
-import { openGraph } from './open-graph.ts';
-import { attentionBias } from './state/attention-bias.ts';
+import { ModelGraphs, type ModelGraphsOptions } from './model-graphs.ts';
 import { checkSessionState, type SequenceMemory, type SessionStateData } from './state/session-state.ts';
 import { type Slot, StatePool } from './state/state-pool.ts';
 import { slotBytes } from './state/state-size.ts';
 
-export interface ModelRunnerOptions {
-  /** Threads that one operator may use. */
-  readonly threads: number;
-  /** What the graphs run on; the states stay in JavaScript's memory all the same. */
-  readonly device?: 'cpu' | 'cuda';
+export interface ModelRunnerOptions extends ModelGraphsOptions {
   /** Sequences that it has room for; their memory is taken as they grow. */
   readonly slots?: number;
-  /** Hears what is being done while the model opens. */
-  readonly onProgress?: (stage: string) => void;
 }
 
 /**
@@ -38,12 +21,8 @@ export class ModelRunner implements Runner<Slot> {
   readonly model: EngineModel;
   readonly slots: number;
   readonly #config: HymbaConfig;
-  readonly #graphs: Readonly<Record<GraphMode, InferenceSession>>;
   readonly #pool: StatePool;
-  readonly #ids: BigInt64Array;
-  readonly #positions: BigInt64Array;
-  /** Those of the last decode step, which serve again while the same slots run and nothing moves. */
-  #decodeInputs: { readonly key: string; readonly inputs: GraphInputs } | null = null;
+  readonly #graphs: ModelGraphs;
   /** Where every sequence begins: right after the meta tokens. */
   #start: { readonly memory: SequenceMemory; readonly length: number } = {
     memory: { caches: [], conv: [], ssm: [] },
@@ -55,33 +34,20 @@ export class ModelRunner implements Runner<Slot> {
     const { slots = 1, onProgress = () => {} } = options;
     onProgress('checking the files');
     const converted = await openModel(folder);
-    const opening = sessionOptions(converted, options);
-    onProgress('opening the prefill graph');
-    const prefill = await openGraph(join(folder, graphFiles.prefill), opening);
-    onProgress('opening the decode graph');
-    const decode = await openGraph(join(folder, graphFiles.decode), opening);
-    const runner = new ModelRunner(converted, { prefill, decode }, slots);
+    const pool = new StatePool(converted.config, slots);
+    const runner = new ModelRunner(converted, pool, await ModelGraphs.open(converted, pool, options));
     onProgress('running the meta tokens');
     await runner.#runMetaTokens();
     return runner;
   }
 
-  private constructor(
-    { config, fingerprint }: ConvertedModel,
-    graphs: Readonly<Record<GraphMode, InferenceSession>>,
-    slots: number,
-  ) {
+  private constructor({ config, fingerprint }: ConvertedModel, pool: StatePool, graphs: ModelGraphs) {
+    const { vocabularySize, contextLength } = config;
+    this.model = { fingerprint, vocabularySize, contextLength };
+    this.slots = pool.slots;
     this.#config = config;
+    this.#pool = pool;
     this.#graphs = graphs;
-    this.slots = slots;
-    this.#pool = new StatePool(config, slots);
-    this.#ids = new BigInt64Array(slots);
-    this.#positions = new BigInt64Array(slots);
-    this.model = {
-      fingerprint,
-      vocabularySize: config.vocabularySize,
-      contextLength: config.contextLength,
-    };
   }
 
   slotBytes(tokens: number): number {
@@ -113,21 +79,20 @@ export class ModelRunner implements Runner<Slot> {
    * ids outside the vocabulary or the context, with `ServerError` where the runtime fails.
    */
   async runBatch(steps: readonly StateStep<Slot>[]): Promise<(Float32Array | BatonError)[]> {
-    const results: (Float32Array | BatonError | null)[] = steps.map((step) => this.#refusal(step));
-    const sound = [...steps.keys()].filter((index) => results[index] === null);
-    const stepAt = (index: number) => steps[index] as StateStep<Slot>;
-    this.#pool.fit(
-      sound.reduce((most, i) => Math.max(most, stepAt(i).state.length + stepAt(i).ids.length), 1),
-    );
-    const single = sound.filter((index) => stepAt(index).ids.length === 1);
-    const runs = single.length > 0 ? [single] : [];
-    runs.push(...sound.filter((index) => stepAt(index).ids.length > 1).map((index) => [index]));
-    for (const run of runs) {
-      const logits = await this.#attempt(run.map(stepAt));
-      for (const [at, index] of run.entries())
-        results[index] = logits instanceof ServerError ? logits : (logits[at] ?? null);
+    const results = new Map<StateStep<Slot>, Float32Array | BatonError>();
+    for (const step of steps) {
+      const refusal = this.#refusal(step);
+      if (refusal) results.set(step, refusal);
     }
-    return results.map((result) => result ?? new ServerError('the model gave no logits'));
+    const sound = steps.filter((step) => !results.has(step));
+    this.#pool.fit(sound.reduce((most, { state, ids }) => Math.max(most, state.length + ids.length), 1));
+    const single = sound.filter(({ ids }) => ids.length === 1);
+    if (single.length > 0) await this.#attempt(single, results, () => this.#graphs.decode(single));
+    for (const step of sound) {
+      if (step.ids.length === 1) continue;
+      await this.#attempt([step], results, async () => [await this.#graphs.prefill(step)]);
+    }
+    return steps.map((step) => results.get(step) ?? new ServerError('the model gave no logits'));
   }
 
   /** One step of one sequence. Throws what it fails with. */
@@ -157,7 +122,7 @@ export class ModelRunner implements Runner<Slot> {
 
   /** Frees the model's memory; no step may be running or come after. */
   async close(): Promise<void> {
-    await Promise.all(Object.values(this.#graphs).map((graph) => graph.release()));
+    await this.#graphs.close();
   }
 
   async #runMetaTokens(): Promise<void> {
@@ -166,7 +131,7 @@ export class ModelRunner implements Runner<Slot> {
     const slot = this.newState();
     this.#pool.fit(metaTokens);
     const ids = Array.from({ length: metaTokens }, (_, i) => vocabularySize + i);
-    await this.#prefill({ state: slot, ids, rows: [] });
+    await this.#graphs.prefill({ state: slot, ids, rows: [] });
     this.#start = { memory: this.#pool.save(slot, 0), length: metaTokens };
     this.freeState(slot);
   }
@@ -181,117 +146,20 @@ export class ModelRunner implements Runner<Slot> {
     }
   }
 
-  async #attempt(steps: readonly StateStep<Slot>[]): Promise<Float32Array[] | ServerError> {
-    const [first] = steps;
+  /** Notes, for each step of a run, its logits or what the run failed with. */
+  async #attempt(
+    steps: readonly StateStep<Slot>[],
+    results: Map<StateStep<Slot>, Float32Array | BatonError>,
+    run: () => Promise<readonly Float32Array[]>,
+  ): Promise<void> {
     try {
-      return first && first.ids.length > 1 ? [await this.#prefill(first)] : await this.#decode(steps);
+      for (const [index, logits] of (await run()).entries())
+        results.set(steps[index] as StateStep<Slot>, logits);
     } catch (error) {
-      return new ServerError(`the model failed at position ${first?.state.length}: ${String(error)}`);
+      for (const step of steps) {
+        const failure = `the model failed at position ${step.state.length}: ${String(error)}`;
+        results.set(step, new ServerError(failure, { cause: error }));
+      }
     }
   }
-
-  /** Several tokens of one sequence. */
-  async #prefill({ state, ids, rows }: StateStep<Slot>): Promise<Float32Array> {
-    const tokens = ids.length;
-    const { length } = state;
-    const inputs = graphInputs(this.#config, this.#pool, {
-      first: state.index,
-      batch: 1,
-      tokens,
-      ids: BigInt64Array.from(ids, BigInt),
-      positions: BigInt64Array.from(ids, (_, i) => BigInt(length + i)),
-      logitRows: BigInt64Array.from(rows, BigInt),
-      biases: this.#pool.kinds.map((kind) => attentionBias(this.#config, kind, { length, tokens })),
-    });
-    return this.#runGraph('prefill', inputs, [state], tokens);
-  }
-
-  /** One token of each of several sequences. */
-  async #decode(steps: readonly StateStep<Slot>[]): Promise<Float32Array[]> {
-    this.#pool.gather(steps.map(({ state }) => state));
-    const inOrder = steps.toSorted((a, b) => a.state.index - b.state.index);
-    for (const [index, { state, ids }] of inOrder.entries()) {
-      this.#ids[index] = BigInt(ids[0] ?? 0);
-      this.#positions[index] = BigInt(state.length);
-    }
-    const wanted = inOrder.filter(({ rows }) => rows.length > 0);
-    const slots = inOrder.map(({ state }) => state);
-    const inputs = this.#inputsOfDecode(
-      slots.length,
-      wanted.map(({ state }) => state.index),
-    );
-    const logits = await this.#runGraph('decode', inputs, slots, 1);
-    const size = this.model.vocabularySize;
-    return steps.map((step) => {
-      const row = wanted.indexOf(step);
-      return row < 0 ? new Float32Array() : logits.subarray(row * size, (row + 1) * size);
-    });
-  }
-
-  #inputsOfDecode(batch: number, rows: readonly number[]): GraphInputs {
-    const key = `${this.#pool.layout} ${batch} ${rows}`;
-    if (this.#decodeInputs?.key === key) return this.#decodeInputs.inputs;
-    const inputs = graphInputs(this.#config, this.#pool, {
-      first: 0,
-      batch,
-      tokens: 1,
-      ids: this.#ids.subarray(0, batch),
-      positions: this.#positions.subarray(0, batch),
-      logitRows: BigInt64Array.from(rows, BigInt),
-      biases: this.#pool.kinds.map(({ decodeBias }) => decodeBias.view(0, batch)),
-    });
-    this.#decodeInputs = { key, inputs };
-    return inputs;
-  }
-
-  /** Runs a graph, which moves the recurrent states on, and adds the new tokens' rows to the caches. Gives the logits. */
-  async #runGraph(
-    mode: GraphMode,
-    { feeds, fetches }: GraphInputs,
-    slots: readonly Slot[],
-    tokens: number,
-  ): Promise<Float32Array> {
-    const outputs = await this.#graphs[mode].run(feeds, fetches);
-    const floats = (name: string): Float32Array => {
-      const data = outputs[name]?.data;
-      if (data instanceof Float32Array) return data;
-      throw new ServerError(`the model gave no float32 "${name}"`);
-    };
-    const rows = this.#config.caches.map((_, cache) => ({
-      count: tokens,
-      keys: floats(graphNames.newKeys(cache)),
-      values: floats(graphNames.newValues(cache)),
-    }));
-    for (const [item, slot] of slots.entries()) this.#pool.append(slot, tokens, item, rows);
-    for (const [name, state] of Object.entries(fetches)) if (state) discard(floats(name), state.data);
-    return floats(graphNames.logits);
-  }
-}
-
-/**
- * Frees the copy that the binding makes of an output although it is written to `own` already: left to the collector,
- * copies pile up, and each step's come to lie in fresh memory.
- */
-function discard(copy: Float32Array, own: Tensor.DataType): void {
-  if (copy.buffer instanceof ArrayBuffer && copy.buffer !== (own as Float32Array).buffer)
-    copy.buffer.transfer(0);
-}
-
-function sessionOptions(
-  { weightForm }: ConvertedModel,
-  { threads, device }: ModelRunnerOptions,
-): InferenceSession.SessionOptions {
-  return {
-    // What CUDA has no operator for runs on the CPU.
-    executionProviders: device === 'cuda' ? ['cuda', 'cpu'] : ['cpu'],
-    intraOpNumThreads: threads,
-    extra: {
-      session: {
-        // Waiting threads that spin take the cores that other workers on the machine need.
-        intra_op: { allow_spinning: '0' },
-        // Packing would copy the weights for each graph of each worker; as they are they stay mapped, and shared by all.
-        disable_prepacking: weightForm === 'fp32' ? '1' : '0',
-      },
-    },
-  };
 }
