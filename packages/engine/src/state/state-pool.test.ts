@@ -135,64 +135,76 @@ describe('the mask', () => {
 });
 
 describe('a pool', () => {
-  it('keeps every sequence whole, whoever joins, leaves, grows or is moved', () => {
-    const command = fc.oneof(
-      { weight: 3, arbitrary: fc.record({ kind: fc.constant('allocate' as const) }) },
-      { weight: 2, arbitrary: fc.record({ kind: fc.constant('release' as const), at: fc.nat() }) },
-      {
-        weight: 6,
-        arbitrary: fc.record({
-          kind: fc.constant('append' as const),
-          at: fc.nat(),
-          count: fc.integer({ min: 1, max: 40 }),
-        }),
-      },
-      {
-        weight: 3,
-        arbitrary: fc.record({ kind: fc.constant('gather' as const), chosen: fc.array(fc.nat()) }),
-      },
-    );
-    fc.assert(
-      fc.property(fc.array(command, { maxLength: 40 }), (commands) => {
-        const pool = new StatePool(config, 4);
-        const sequences = new Map<Slot, number>();
-        const slotAt = (at: number) => [...sequences.keys()][at % Math.max(1, sequences.size)];
-        for (const [number, command] of commands.entries()) {
-          if (command.kind === 'allocate') {
-            if (pool.free === 0) expect(() => pool.allocate()).toThrow(RangeError);
-            else {
-              const slot = pool.allocate();
-              sequences.set(slot, number);
-              append(pool, slot, config.metaTokens, number);
-              for (const array of [...pool.conv, ...pool.ssm]) array.view(slot.index).fill(number);
-            }
-          } else if (command.kind === 'gather') {
-            const chosen = [...new Set(command.chosen.map(slotAt).filter((slot) => slot !== undefined))];
-            pool.gather(chosen);
-            expect(chosen.map(({ index }) => index).sort()).toEqual([...chosen.keys()]);
-          } else {
-            const slot = slotAt(command.at);
-            if (slot === undefined) continue;
-            if (command.kind === 'append') {
-              const room = config.metaTokens + config.contextLength - slot.length;
-              append(pool, slot, Math.min(command.count, room), sequences.get(slot));
+  it.each([
+    { title: 'of one size', changes: {}, most: 40, numRuns: 40 },
+    {
+      title: 'that grow and shrink',
+      changes: { contextLength: 600, slidingWindow: 200 },
+      most: 200,
+      numRuns: 20,
+    },
+  ])(
+    'keeps every sequence whole, whoever joins, leaves or is moved, in arrays $title',
+    ({ changes, most, numRuns }) => {
+      const sizes = { ...config, ...changes };
+      const command = fc.oneof(
+        { weight: 3, arbitrary: fc.record({ kind: fc.constant('allocate' as const) }) },
+        { weight: 2, arbitrary: fc.record({ kind: fc.constant('release' as const), at: fc.nat() }) },
+        {
+          weight: 6,
+          arbitrary: fc.record({
+            kind: fc.constant('append' as const),
+            at: fc.nat(),
+            count: fc.integer({ min: 1, max: most }),
+          }),
+        },
+        {
+          weight: 3,
+          arbitrary: fc.record({ kind: fc.constant('gather' as const), chosen: fc.array(fc.nat()) }),
+        },
+      );
+      fc.assert(
+        fc.property(fc.array(command, { maxLength: 40, size: 'max' }), (commands) => {
+          const pool = new StatePool(sizes, 4);
+          const sequences = new Map<Slot, number>();
+          const slotAt = (at: number) => [...sequences.keys()][at % Math.max(1, sequences.size)];
+          for (const [number, command] of commands.entries()) {
+            if (command.kind === 'allocate') {
+              if (pool.free === 0) expect(() => pool.allocate()).toThrow(RangeError);
+              else {
+                const slot = pool.allocate();
+                sequences.set(slot, number);
+                append(pool, slot, config.metaTokens, number);
+                for (const array of [...pool.conv, ...pool.ssm]) array.view(slot.index).fill(number);
+              }
+            } else if (command.kind === 'gather') {
+              const chosen = [...new Set(command.chosen.map(slotAt).filter((slot) => slot !== undefined))];
+              pool.gather(chosen);
+              expect(chosen.map(({ index }) => index).sort()).toEqual([...chosen.keys()]);
             } else {
-              pool.release(slot);
-              sequences.delete(slot);
-              expect(() => pool.release(slot)).toThrow(RangeError);
+              const slot = slotAt(command.at);
+              if (slot === undefined) continue;
+              if (command.kind === 'append') {
+                const room = sizes.metaTokens + sizes.contextLength - slot.length;
+                append(pool, slot, Math.min(command.count, room), sequences.get(slot));
+              } else {
+                pool.release(slot);
+                sequences.delete(slot);
+                expect(() => pool.release(slot)).toThrow(RangeError);
+              }
             }
+            for (const [slot, sequence] of sequences) check(sizes, pool, slot, sequence);
+            expect([...sequences.keys()].map(({ index }) => index).sort()).toEqual(
+              [...sequences.keys()].map((_, i) => i),
+            );
           }
-          for (const [slot, sequence] of sequences) check(pool, slot, sequence);
-          expect([...sequences.keys()].map(({ index }) => index).sort()).toEqual(
-            [...sequences.keys()].map((_, i) => i),
-          );
-        }
-      }),
-      { numRuns: 60 },
-    );
-  });
+        }),
+        { numRuns },
+      );
+    },
+  );
 
-  function check(pool: StatePool, slot: Slot, sequence: number): void {
+  function check(sizes: HymbaConfig, pool: StatePool, slot: Slot, sequence: number): void {
     const { index, length } = slot;
     for (const kind of pool.kinds) {
       const first = kind.firstHeld(length);
@@ -200,7 +212,7 @@ describe('a pool', () => {
         expect(kind.read(index, first, length, cache)).toEqual(rowsOf(first, length - first, sequence));
         expect(kind.read(index, 0, 4, cache)).toEqual(rowsOf(0, 4, sequence));
       }
-      expect(kind.decodeBias.view(index)).toEqual(attentionBias(config, kind, { length, tokens: 1 }));
+      expect(kind.decodeBias.view(index)).toEqual(attentionBias(sizes, kind, { length, tokens: 1 }));
     }
     for (const array of [...pool.conv, ...pool.ssm]) {
       expect(array.view(index).every((value) => value === sequence)).toBe(true);
@@ -242,16 +254,11 @@ describe('a pool', () => {
     pool.load(other, memory, 24);
     expect(other.length).toBe(24);
     expect(pool.save(other, 4)).toEqual(memory);
-    check0(pool, other);
-  });
-
-  function check0(pool: StatePool, slot: Slot): void {
     for (const kind of pool.kinds) {
-      expect(kind.decodeBias.view(slot.index)).toEqual(
-        attentionBias(config, kind, { length: slot.length, tokens: 1 }),
-      );
+      const bias = attentionBias(config, kind, { length: 24, tokens: 1 });
+      expect(kind.decodeBias.view(other.index)).toEqual(bias);
     }
-  }
+  });
 });
 
 describe('the size of a slot', () => {
