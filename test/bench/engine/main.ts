@@ -15,7 +15,7 @@ import { formatReport, type Report, type Section } from './report/report.ts';
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
-async function measure(options: Options): Promise<Report> {
+async function measure(options: Options, signal: AbortSignal): Promise<Report> {
   const machine = await describeMachine();
   say(`Reading memory with ${options.threads} threads …`);
   const bandwidth = await readBandwidth(options.threads);
@@ -26,20 +26,23 @@ async function measure(options: Options): Promise<Report> {
     sections.set(part, section);
     return section;
   };
-  for (const model of options.models) {
-    for (const weights of options.weights) {
-      const subject = await prepareModel(model, weights, options.cache, say);
-      for (const part of options.only) {
-        if (part === 'peers') continue;
-        say(`${part} of ${model} ${weights} …`);
-        const result = await runJob(jobOf(part, subject, options), effort, limitOf(options));
-        const peak: Row = part === 'serving' ? { 'peak MB': (result.peakBytes ?? Number.NaN) / 1e6 } : {};
-        sectionOf(part).rows.push(...result.rows.map((row) => ({ ...row, ...peak })));
-        if (result.failure) sectionOf(part).notes.push(`${model} ${weights}: ${result.failure}`);
-      }
+  const parts = options.only.filter((part) => part !== 'peers');
+  const subjects = options.models.flatMap((model) => options.weights.map((weights) => ({ model, weights })));
+  for (const { model, weights } of parts.length > 0 ? subjects : []) {
+    if (signal.aborted) break;
+    const subject = await prepareModel(model, weights, options.cache, say);
+    for (const part of parts) {
+      say(`${part} of ${model} ${weights} …`);
+      const job = jobOf(part, subject, options);
+      const { rows, failure, peakBytes } = await runJob(job, effort, { limit: limitOf(options), signal });
+      const peak: Row = part === 'serving' && peakBytes !== null ? { 'peak MB': peakBytes / 1e6 } : {};
+      sectionOf(part).rows.push(...rows.map((row) => ({ ...row, ...peak })));
+      if (failure !== null) sectionOf(part).notes.push(`${model} ${weights}: ${failure}`);
     }
   }
-  if (options.only.includes('peers')) await comparePeers(options, effort, sectionOf('peers'), say);
+  if (options.only.includes('peers') && !signal.aborted) {
+    await comparePeers(options, { effort, signal, say }, sectionOf('peers'));
+  }
   return {
     command: `npm run bench:engine -- ${process.argv.slice(2).join(' ')}`.trim(),
     date: new Date().toISOString(),
@@ -50,11 +53,15 @@ async function measure(options: Options): Promise<Report> {
   };
 }
 
+/** Ends what runs; what was measured until then is still reported. */
+const interruption = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interruption.abort());
+
 const root = resolve(import.meta.dirname, '../../..');
 try {
   const from = process.env['INIT_CWD'] ?? process.cwd();
   const options = parseOptions(process.argv.slice(2), root, from, availableParallelism());
-  const report = await measure(options);
+  const report = await measure(options, interruption.signal);
   process.stdout.write(`${formatReport(report)}\n`);
   if (options.json !== null) await writeFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
 } catch (error) {

@@ -9,13 +9,20 @@ export interface JobResult {
   readonly failure: string | null;
 }
 
+const interrupted = 'interrupted';
+
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
 /**
  * Measures in a process of its own, so that memory and threads of one job do not disturb the next, and ends it when it
- * takes longer than `limit` ms; the rows that it gave until then are kept.
+ * takes longer than `limit` ms or `signal` aborts; the rows that it gave until then are kept.
  */
-export function runJob(job: Job, effort: Effort, limit: number): Promise<JobResult> {
+export function runJob(
+  job: Job,
+  effort: Effort,
+  { limit, signal }: { readonly limit: number; readonly signal: AbortSignal },
+): Promise<JobResult> {
+  if (signal.aborted) return Promise.resolve({ rows: [], peakBytes: null, failure: interrupted });
   const child = fork(path('job-process.ts'), {
     execArgv: ['--import', path('runtime-clock.ts')],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -29,14 +36,18 @@ export function runJob(job: Job, effort: Effort, limit: number): Promise<JobResu
     else failure = message.reason;
   });
   child.send({ job, effort });
-  const timer = setTimeout(() => {
-    failure = `stopped after ${Math.round(limit / 1000)} s`;
+  const end = (reason: string) => {
+    failure = reason;
     child.kill('SIGKILL');
-  }, limit);
+  };
+  const timer = setTimeout(() => end(`stopped after ${Math.round(limit / 1000)} s`), limit);
+  const onAbort = () => end(interrupted);
+  signal.addEventListener('abort', onAbort);
   return new Promise((resolve) => {
-    child.once('exit', (code, signal) => {
+    child.once('exit', (code, exitSignal) => {
       clearTimeout(timer);
-      if (peakBytes === null) failure ??= `the process ended with ${signal ?? `code ${code}`}`;
+      signal.removeEventListener('abort', onAbort);
+      if (peakBytes === null) failure ??= `the process ended with ${exitSignal ?? `code ${code}`}`;
       resolve({ rows, peakBytes, failure });
     });
   });

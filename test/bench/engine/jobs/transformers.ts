@@ -19,6 +19,9 @@ interface TransformersModule {
   };
 }
 
+/** When the prompt and the first token came, and tokens enough to measure. */
+const leastTimes = 2 + 8;
+
 /** Batches of @huggingface/transformers, through its public interface: all sequences of a batch begin and end together. */
 export async function* transformers(job: TransformersJob, effort: Effort): AsyncGenerator<Row> {
   const { threads, milliseconds } = effort;
@@ -42,10 +45,9 @@ export async function* transformers(job: TransformersJob, effort: Effort): Async
     const streamer = {
       put() {
         times.push(performance.now());
-        // The prompt, the first token, and tokens that count.
-        const [, , first, next] = times;
-        if (first !== undefined && next !== undefined && performance.now() - first > milliseconds)
-          stop.interrupt();
+        const [, first] = times;
+        const isEnough = times.length >= leastTimes && performance.now() - (first ?? 0) > milliseconds;
+        if (isEnough) stop.interrupt();
       },
       end() {},
     };
@@ -57,7 +59,7 @@ export async function* transformers(job: TransformersJob, effort: Effort): Async
       streamer,
       stopping_criteria: stop,
     });
-    const steps = times.slice(3).map((time, i) => time - (times[i + 2] ?? Number.NaN));
+    const steps = times.slice(2).map((time, i) => time - (times[i + 1] ?? Number.NaN));
     const prefill = (times[1] ?? Number.NaN) - (times[0] ?? Number.NaN);
     yield {
       batch,

@@ -19,16 +19,19 @@ const rateColumn = 'tokens/s per GB';
  */
 export async function comparePeers(
   options: Options,
-  effort: Effort,
+  {
+    effort,
+    signal,
+    say,
+  }: { readonly effort: Effort; readonly signal: AbortSignal; readonly say: (line: string) => void },
   section: Section,
-  say: (line: string) => void,
 ): Promise<void> {
   const { cache } = options;
   const measure = async (what: string, prepare: () => Promise<Job>): Promise<Row[]> => {
     try {
       const job = await prepare();
       say(`peers: ${what} …`);
-      const { rows, failure } = await runJob(job, effort, limitOf(options));
+      const { rows, failure } = await runJob(job, effort, { limit: limitOf(options), signal });
       if (failure) section.notes.push(`${what}: ${failure}`);
       return rows.map((row) => ({ what, ...row, ...perGigabyte(row) }));
     } catch (error) {
