@@ -24,8 +24,7 @@ export async function deviceProblem(device: Device): Promise<string | null> {
   }
 }
 
-const remedies: Readonly<Record<Device, string>> = {
-  cpu: 'the onnxruntime-node package has no build for this platform',
+const needs: Readonly<Record<Exclude<Device, 'cpu'>, string>> = {
   webgpu:
     'it needs a GPU with a driver for Vulkan and its loader (Debian: libvulkan1), for Direct3D 12 or for Metal, which this user may use',
   cuda: "it needs Linux on x64, an NVIDIA GPU with its driver, CUDA 12 and cuDNN 9, and ONNX Runtime's files for CUDA, which `npm run cuda` fetches",
@@ -50,6 +49,6 @@ export async function findDevice(choice: Device | 'auto'): Promise<Device> {
   const problem = await deviceProblem(choice);
   if (problem === null) return choice;
   throw new ConfigurationError(
-    `BATON_DEVICE is ${choice}, which does not work here: ${remedies[choice]}; or set BATON_DEVICE=cpu. ONNX Runtime says: ${problem}`,
+    `BATON_DEVICE is ${choice}, which does not work here: ${needs[choice]}; or set BATON_DEVICE=cpu. ONNX Runtime says: ${problem}`,
   );
 }

@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ConfigurationError, MessageError, RequestError } from '@baton/errors';
-import { convert } from '@baton/hymba';
+import { CheckpointError, ConfigurationError, MessageError, RequestError } from '@baton/errors';
+import { convert, graphFiles, readConfig, webGpuStates } from '@baton/hymba';
 import { exampleJob } from '@baton/protocol/testing';
 import { goldenCheckpoint, goldenNames } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -17,6 +17,7 @@ import {
   tolerance,
 } from '../testing/golden-data.ts';
 import { createEngine } from '../threaded-engine.ts';
+import { openOnGpu } from './open-on-gpu.ts';
 import { WebGpuRunner } from './webgpu-runner.ts';
 
 const problem = await deviceProblem('webgpu');
@@ -33,7 +34,6 @@ describe.skipIf(problem !== null).each(goldenNames)(`%s on WebGPU${reason}`, (na
   beforeAll(async () => {
     temporary = await mkdtemp(join(tmpdir(), 'baton-webgpu-'));
     await convert(goldenCheckpoint(name), join(temporary, 'model'));
-    // It opens only where every operator, and so every product, scan and attention, runs on the GPU.
     runner = await WebGpuRunner.open(join(temporary, 'model'), { slots: 2 });
     expected = await readExpected(goldenCheckpoint(name));
   });
@@ -170,6 +170,13 @@ describe.skipIf(problem !== null)(`a sequence on WebGPU${reason}`, () => {
     ]);
     expect(found).toEqual(greedyIds.slice(24, 29));
     await engine.close();
+  });
+
+  it('has no operator on the CPU: a graph that has one does not open', async () => {
+    const states = webGpuStates(await readConfig(join(folder, 'model'))).map(({ next }) => next);
+    await (await openOnGpu(join(folder, 'model', graphFiles.webgpu), states)).release();
+    // This one has a Scan, which WebGPU lacks.
+    await expect(openOnGpu(join(folder, 'model', graphFiles.prefill), [])).rejects.toThrow(CheckpointError);
   });
 
   it('may have int4 weights', async () => {

@@ -14,11 +14,11 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Runner, StateStep, Step } from '../batch/runner.ts';
 import { checkStep } from '../check-step.ts';
 import type { EngineModel } from '../engine.ts';
-import { openGraph } from '../open-graph.ts';
-import { attentionBias } from '../state/attention-bias.ts';
 import { checkSessionState, type SessionStateData } from '../state/session-state.ts';
 import { slotBytes } from '../state/state-size.ts';
 import { gpuCapacity } from './gpu-rows.ts';
+import { openOnGpu } from './open-on-gpu.ts';
+import { stepInputs } from './step-inputs.ts';
 import { type GpuMemory, type Part, toGpu, toMemory } from './transfer.ts';
 
 export interface WebGpuRunnerOptions {
@@ -67,15 +67,10 @@ export class WebGpuRunner implements Runner<GpuSequence> {
     }
     onProgress('opening the graph on the GPU');
     const states = webGpuStates(converted.config);
-    const graph = await openGraph(join(folder, graphFiles.webgpu), {
-      executionProviders: ['webgpu'],
-      preferredOutputLocation: {
-        ...Object.fromEntries(states.map(({ next }) => [next, 'gpu-buffer'] as const)),
-        [graphNames.logits]: 'cpu',
-      },
-      // An operator that fell back to the CPU would carry a state there and back at every step.
-      extra: { session: { disable_cpu_ep_fallback: '1' } },
-    });
+    const graph = await openOnGpu(
+      join(folder, graphFiles.webgpu),
+      states.map(({ next }) => next),
+    );
     const reader = await InferenceSession.create(buildStateReader(converted.config), {
       executionProviders: ['webgpu'],
     });
@@ -196,7 +191,7 @@ export class WebGpuRunner implements Runner<GpuSequence> {
     const outputs = await this.#graph
       .run({
         ...Object.fromEntries(memory.tensors),
-        ...stepInputs(this.#config, memory.rows, length, ids, wanted),
+        ...stepInputs(this.#config, memory.rows, length, { ids, rows: wanted }),
       })
       .catch((error: unknown) => {
         throw new ServerError(`the model failed at position ${length}: ${String(error)}`);
@@ -236,41 +231,6 @@ export class WebGpuRunner implements Runner<GpuSequence> {
     );
     return { memory: toMemory(this.#config, memory.rows, { from, length }, host), length };
   }
-}
-
-/** The inputs of a pass that are not state. */
-function stepInputs(
-  config: HymbaConfig,
-  rows: GpuMemory['rows'],
-  length: number,
-  ids: readonly number[],
-  wanted: readonly number[],
-): Record<string, Tensor> {
-  const tokens = ids.length;
-  const int64 = (values: readonly number[], dims: readonly number[]) =>
-    new Tensor('int64', BigInt64Array.from(values, BigInt), dims);
-  const positions = ids.map((_, i) => length + i);
-  const inputs: Record<string, Tensor> = {
-    [graphNames.inputIds]: int64(ids, [1, tokens]),
-    [graphNames.positionIds]: int64(positions, [1, tokens]),
-    [graphNames.logitRows]: int64(wanted, [wanted.length]),
-  };
-  for (const kind of new Set(config.caches.map((cache) => cache.kind))) {
-    const layout = rows[kind];
-    inputs[graphNames.bias(kind)] = new Tensor('float32', attentionBias(config, layout, { length, tokens }), [
-      1,
-      1,
-      tokens,
-      layout.capacity + tokens,
-    ]);
-    inputs[graphNames.cacheRows(kind)] = new Tensor('int64', layout.scatterIndices(length, tokens), [
-      1,
-      config.kvHeads,
-      tokens,
-      3,
-    ]);
-  }
-  return inputs;
 }
 
 function tensorOf(outputs: InferenceSession.OnnxValueMapType, name: string): Tensor {
