@@ -20,13 +20,12 @@ import { createEngine } from '../threaded-engine.ts';
 import { openOnGpu } from './open-on-gpu.ts';
 import { WebGpuRunner } from './webgpu-runner.ts';
 
-const problem = await deviceProblem('webgpu');
-const reason =
-  problem === null
-    ? ''
-    : ` (skipped: no WebGPU here; Debian's chromium-common and libvulkan1 bring one in software. ${problem})`;
+const missing = (await deviceProblem('webgpu')) !== null;
+const reason = missing
+  ? " (skipped: no WebGPU here; Debian's chromium-common and libvulkan1 bring one in software)"
+  : '';
 
-describe.skipIf(problem !== null).each(goldenNames)(`%s on WebGPU${reason}`, (name) => {
+describe.skipIf(missing).each(goldenNames)(`%s on WebGPU${reason}`, (name) => {
   let temporary: string;
   let runner: WebGpuRunner;
   let expected: Expected;
@@ -97,7 +96,7 @@ describe.skipIf(problem !== null).each(goldenNames)(`%s on WebGPU${reason}`, (na
   });
 });
 
-describe.skipIf(problem !== null)(`a sequence on WebGPU${reason}`, () => {
+describe.skipIf(missing)(`a sequence on WebGPU${reason}`, () => {
   let folder: string;
   let runner: WebGpuRunner;
   /** As many as its context holds: with the 4 meta tokens more rows than the 128 that its caches begin with. */
