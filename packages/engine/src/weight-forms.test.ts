@@ -41,6 +41,12 @@ describe.each(cases)('$name with $form weights', ({ name, form }) => {
     }
   });
 
+  /**
+   * int8's rows are independent of each other. int4's products sum in another order in a batch, and where that moves an
+   * activation by its last bit over the edge between two of its rounded values, the logits move by a rounding too.
+   */
+  const tolerance = { int8: 1e-5, int4: 0.05 }[form];
+
   it('gives a sequence the same logits in a batch as alone', async () => {
     const alone: Float32Array[] = [];
     for (const ids of prompts) {
@@ -63,7 +69,7 @@ describe.each(cases)('$name with $form weights', ({ name, form }) => {
     for (const state of states) runner.freeState(state);
     for (const [i, logits] of together.entries()) {
       if (!(logits instanceof Float32Array)) throw logits;
-      expect(distance(logits, alone[i] ?? new Float32Array())).toBeLessThan(1e-5);
+      expect(distance(logits, alone[i] ?? new Float32Array())).toBeLessThan(tolerance);
     }
   });
 
