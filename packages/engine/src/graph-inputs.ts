@@ -26,8 +26,8 @@ export interface GraphInputs {
 
 /**
  * The inputs and outputs of a run: views of the pool, nothing is copied. The recurrent states are written where they are
- * read. That is safe: the graphs read an element of a state for the last time before they write it, since what they write
- * is computed from it, element by element (decode) or on from the second token (the scan of the prefill).
+ * read, which is safe since an element is read for the last time before what is computed from it is written: decode step
+ * and convolution go element by element, and the prefill's scan reads at its first token and writes at its last.
  */
 export function graphInputs(config: HymbaConfig, pool: StatePool, run: RunShape): GraphInputs {
   const { kvHeads, keySize, valueSize, convKernel, innerSize, stateSize } = config;
