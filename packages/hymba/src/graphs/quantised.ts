@@ -4,9 +4,6 @@ import type { StoredTensor } from '../weights/layout.ts';
 
 type Blocks = Extract<Encoding, { kind: 'blocks' }>;
 
-/** ONNX's number for the element type int8. */
-const int8 = 3;
-
 /** x [.., in] → [.., out] over weights in blocks. Inputs are rounded to int8 too, each row and block by itself. */
 export function blocksLinear(
   graph: GraphBuilder,
@@ -51,18 +48,16 @@ export function blocksGather(
  * x [.., in] → [.., out] over int8 weights with a scale for each output. Every row of x is rounded to int8 by its own
  * largest magnitude, so that a sequence's result does not depend on which others are in its batch.
  */
-export function rowsLinear(graph: GraphBuilder, x: Value, { dims, data, scales }: StoredTensor): Value {
-  const [, inputs = 0] = dims;
+export function rowsLinear(graph: GraphBuilder, x: Value, { data, scales }: StoredTensor): Value {
   const largest = graph.op('ReduceMax', [graph.op('Abs', [x]), graph.int64s([-1])], { keepdims: int(1) });
   // A row of zeros needs a scale above zero as well.
   const positive = graph.op('Max', [largest, graph.float32(2 ** -100)]);
   const inputScale = graph.op('Mul', [positive, graph.float32(1 / 127)]);
-  const rounded = graph.op('QuantizeLinear', [x, inputScale], {
-    axis: int(-1),
-    block_size: int(inputs),
-    output_dtype: int(int8),
-  });
-  const stored = [graph.external(data), graph.float32(1), ...(scales ? [graph.external(scales)] : [])];
+  // Signed inputs would be multiplied without the processor's int8 instructions, so they are stored from 1 to 255.
+  const zero = graph.uint8(128);
+  const scaled = graph.op('Div', [x, inputScale]);
+  const rounded = graph.op('QuantizeLinear', [scaled, graph.float32(1), zero]);
+  const stored = [graph.external(data), graph.float32(1), ...(scales ? [graph.external(scales)] : []), zero];
   const product = graph.op('com.microsoft.MatMulIntegerToFloat', [rounded, ...stored]);
   return graph.op('Mul', [product, inputScale]);
 }

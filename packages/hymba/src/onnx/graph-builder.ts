@@ -115,6 +115,11 @@ export class GraphBuilder {
     return this.#constant('float32', [], [value], Float32Array.of(value));
   }
 
+  /** A constant scalar. */
+  uint8(value: number): Value {
+    return this.#constant('uint8', [], [value], Uint8Array.of(value));
+  }
+
   /** A weight in a file beside the model; naming it twice adds it once. */
   external({ name, type, dims, file, offset, bytes }: ExternalTensor): Value {
     const externalData = Object.entries({ location: file, offset, length: bytes }).map(([key, value]) => ({
@@ -172,7 +177,7 @@ export class GraphBuilder {
     type: ElementType,
     dims: readonly number[],
     values: readonly number[],
-    data: BigInt64Array | Float32Array,
+    data: BigInt64Array | Float32Array | Uint8Array,
   ): Value {
     const name = `${this.#name}_${type}[${dims}](${values})`;
     if (!this.#initializers.has(name)) {
