@@ -1,5 +1,7 @@
 /** Streams beside a prefill wait for it, after their own run, at most about this many times as long as that takes. */
 const patience = 1.25;
+/** Nobody notices a wait as short as this, in milliseconds, however fast the streams are. */
+const unnoticed = 5;
 const fewest = 2;
 
 /**
@@ -23,9 +25,10 @@ export class Pace {
   learn(tokens: number, prefillMs: number, decodeMs: number): void {
     if (!(prefillMs > 0 && decodeMs > 0)) return;
     // In small steps, since a single run may have been held up.
-    const change = Math.min(Math.max((patience * decodeMs) / prefillMs, 0.7), 1.2);
+    const change = Math.min(Math.max(Math.max(patience * decodeMs, unnoticed) / prefillMs, 0.7), 1.2);
+    const isRest = tokens < this.tokens;
     // The rest of a prompt, however fast, says nothing about longer chunks.
-    if (change > 1 && tokens < this.tokens) return;
-    this.#tokens = Math.min(Math.max(tokens * change, fewest), this.#most);
+    if (isRest && change > 1) return;
+    this.#tokens = Math.min(Math.max((isRest ? tokens : this.#tokens) * change, fewest), this.#most);
   }
 }
