@@ -1,6 +1,7 @@
-import { graph as body, GraphBuilder, int, ints, text, type Value } from '../onnx/index.ts';
-import { type GraphContext, linear, rmsNorm, silu, sizes, weight } from './context.ts';
+import { GraphBuilder, int, ints, graph as subgraph, type Value } from '../onnx/index.ts';
+import { type GraphContext, linear, rmsNorm, silu, sizes, softplus, weight } from './context.ts';
 import { graphNames } from './contract.ts';
+import { causalConvolution } from './webgpu/convolution.ts';
 import { linearAttentionScan } from './webgpu/scan.ts';
 
 /** The Mamba half of a layer (Mamba-1, arXiv 2312.00752): x and gate [B, T, D] → [B, T, D]. */
@@ -14,7 +15,7 @@ export function mamba(context: GraphContext, layer: number, x: Value, gate: Valu
     config.stateSize,
   ]);
   const dtHigh = linear(context, rmsNorm(context, dtLow, of('dt_norm')), of('dt_proj'));
-  const dt = graph.op('Softplus', [graph.op('Add', [dtHigh, weight(context, of('dt_bias'))])]);
+  const dt = softplus(context, graph.op('Add', [dtHigh, weight(context, of('dt_bias'))]));
   const scanOver = context.mode === 'webgpu' ? linearAttentionScan : scan;
   const read = scanOver(context, layer, {
     dt,
@@ -29,17 +30,51 @@ export function mamba(context: GraphContext, layer: number, x: Value, gate: Valu
 /** Causal depthwise convolution with bias, then SiLU. */
 function convolution(context: GraphContext, layer: number, x: Value): Value {
   const { graph, mode, config } = context;
-  const shape = [sizes(mode).batch, config.convKernel - 1, config.innerSize];
+  const { innerSize, convKernel } = config;
+  const shape = [sizes(mode).batch, convKernel - 1, innerSize];
   const past = graph.input(graphNames.conv(layer), 'float32', shape);
-  const output = `layers.${layer}.u`;
-  graph.node(
-    'com.microsoft.CausalConvWithState',
-    [x, weight(context, `layers.${layer}.conv`), weight(context, `layers.${layer}.conv_bias`), past],
-    [output, graphNames.newConv(layer)],
-    { activation: text('silu'), ndim: int(1), channels_last: int(1) },
-  );
-  graph.output(graphNames.newConv(layer), 'float32', shape);
-  return output;
+  const next = graphNames.newConv(layer);
+  graph.output(next, 'float32', shape);
+  const convolve = mode === 'webgpu' ? causalConvolution : convolutionByTaps;
+  return convolve(context, layer, { x, past, next });
+}
+
+export interface ConvolutionInputs {
+  /** [B, T, D] */
+  readonly x: Value;
+  /** The K - 1 inputs before them, [B, K-1, D]. */
+  readonly past: Value;
+  /** The name of the last K - 1 inputs, which this writes. */
+  readonly next: Value;
+}
+
+/** The CPU's own operator for this takes several times as long as a product and a sum for each of the few taps. */
+function convolutionByTaps(
+  context: GraphContext,
+  layer: number,
+  { x, past, next }: ConvolutionInputs,
+): Value {
+  const { graph, mode, config } = context;
+  const { innerSize, convKernel } = config;
+  const whole = graph.op('Concat', [past, x], { axis: int(1) });
+  const axis = graph.int64s([1]);
+  const toEnd = graph.int64s([Number.MAX_SAFE_INTEGER]);
+  graph.node('Slice', [whole, graph.int64s([1 - convKernel]), toEnd, axis], [next]);
+  // [D, 1, K] → [K, D]; the runtime does this once, when it opens the graph.
+  const weights = weight(context, `layers.${layer}.conv`);
+  const taps = graph.op('Transpose', [graph.op('Reshape', [weights, graph.int64s([innerSize, convKernel])])]);
+  let sum: Value;
+  if (mode === 'decode') {
+    sum = graph.op('ReduceSum', [graph.op('Mul', [whole, taps]), axis]);
+  } else {
+    const products = Array.from({ length: convKernel }, (_, tap) => {
+      const end = tap === convKernel - 1 ? toEnd : graph.int64s([tap - convKernel + 1]);
+      const inputs = graph.op('Slice', [whole, graph.int64s([tap]), end, axis]);
+      return graph.op('Mul', [inputs, graph.op('Gather', [taps, graph.int64s([tap])])]);
+    });
+    sum = products.reduce((a, b) => graph.op('Add', [a, b]));
+  }
+  return silu(context, graph.op('Add', [sum, weight(context, `layers.${layer}.conv_bias`)]));
 }
 
 export interface ScanInputs {
@@ -53,47 +88,18 @@ export interface ScanInputs {
 }
 
 /** The selective scan: `h ← exp(dt · A) h + dt · u · B`, read as `C h`, with h [B, N, D] → [B, T, D]. */
-function scan(context: GraphContext, layer: number, { dt, input, b, c }: ScanInputs): Value {
+function scan(context: GraphContext, layer: number, inputs: ScanInputs): Value {
   const { graph, mode, config } = context;
-  const { batch } = sizes(mode);
-  const shape = [batch, config.stateSize, config.innerSize];
-  const decay = weight(context, `layers.${layer}.decay`);
+  const shape = [sizes(mode).batch, config.stateSize, config.innerSize];
   const past = graph.input(graphNames.ssm(layer), 'float32', shape);
   const next = graphNames.newSsm(layer);
   graph.output(next, 'float32', shape);
-  if (mode === 'decode') return scanStep(graph, { dt, input, b, c, decay, past, next });
-
-  // The body sees one token of each scanned input, without the token axis.
-  const step = new GraphBuilder(`scan_${layer}`);
-  const token = { batch, inner: config.innerSize, state: config.stateSize };
-  const hidden = step.input(`scan_${layer}_h`, 'float32', shape);
-  const unsqueezed = (name: string, width: number) => {
-    const value = step.input(`scan_${layer}_${name}`, 'float32', [token.batch, width]);
-    return step.op('Unsqueeze', [value, step.int64s([1])]);
-  };
-  const scanned = {
-    dt: unsqueezed('dt', token.inner),
-    input: unsqueezed('input', token.inner),
-    b: unsqueezed('b', token.state),
-    c: unsqueezed('c', token.state),
-  };
-  const hiddenNext = `scan_${layer}_h_next`;
-  const y = scanStep(step, { ...scanned, decay, past: hidden, next: hiddenNext });
-  const row = step.op('Squeeze', [y, step.int64s([1])]);
-  step.output(hiddenNext, 'float32', shape);
-  step.output(row, 'float32', [token.batch, token.inner]);
-
-  const read = `layers.${layer}.read`;
-  graph.node('Scan', [past, dt, input, b, c], [next, read], {
-    body: body(step.graph()),
-    num_scan_inputs: int(4),
-    scan_input_axes: ints(1, 1, 1, 1),
-    scan_output_axes: ints(1),
-  });
-  return read;
+  const decay = weight(context, `layers.${layer}.decay`);
+  const scanTokens = mode === 'decode' ? scanOne : scanMany;
+  return scanTokens(context, layer, { ...inputs, decay, past, next });
 }
 
-interface ScanStep extends ScanInputs {
+interface ScanWithState extends ScanInputs {
   /** A, [N, D] */
   readonly decay: Value;
   readonly past: Value;
@@ -101,10 +107,47 @@ interface ScanStep extends ScanInputs {
   readonly next: Value;
 }
 
-/** One token: dt and input [B, 1, D], b and c [B, 1, N] → [B, 1, D]. */
-function scanStep(graph: GraphBuilder, { dt, input, b, c, decay, past, next }: ScanStep): Value {
+/** One token of each sequence. */
+function scanOne(
+  { graph }: GraphContext,
+  _layer: number,
+  { dt, input, b, c, decay, past, next }: ScanWithState,
+): Value {
   const kept = graph.op('Mul', [graph.op('Exp', [graph.op('Mul', [dt, decay])]), past]);
   const column = graph.op('Transpose', [b], { perm: ints(0, 2, 1) });
   graph.node('Add', [kept, graph.op('Mul', [input, column])], [next]);
   return graph.op('MatMul', [c, next]);
+}
+
+/** The tokens of one sequence, one after another: the body sees one of them, and the state without its batch axis. */
+function scanMany(
+  { graph, config }: GraphContext,
+  layer: number,
+  { dt, input, b, c, decay, past, next }: ScanWithState,
+): Value {
+  const { stateSize, innerSize } = config;
+  const name = (value: string) => `scan_${layer}_${value}`;
+  const body = new GraphBuilder(`scan_${layer}`);
+  const state = body.input(name('h'), 'float32', [stateSize, innerSize]);
+  const dtRow = body.input(name('dt'), 'float32', [1, innerSize]);
+  const inputRow = body.input(name('input'), 'float32', [1, innerSize]);
+  const bRow = body.input(name('b'), 'float32', [1, stateSize]);
+  const cRow = body.input(name('c'), 'float32', [1, stateSize]);
+  const kept = body.op('Mul', [body.op('Exp', [body.op('Mul', [dtRow, decay])]), state]);
+  // Adds the outer product of B and the input in the same pass over the state.
+  body.node('Gemm', [bRow, inputRow, kept], [name('h_next')], { transA: int(1) });
+  body.node('MatMul', [cRow, name('h_next')], [name('y')]);
+  body.output(name('h_next'), 'float32', [stateSize, innerSize]);
+  body.output(name('y'), 'float32', [1, innerSize]);
+
+  const first = graph.op('Reshape', [past, graph.int64s([stateSize, innerSize])]);
+  const [last, read] = [`layers.${layer}.h`, `layers.${layer}.read`];
+  graph.node('Scan', [first, dt, input, b, c], [last, read], {
+    body: subgraph(body.graph()),
+    num_scan_inputs: int(4),
+    scan_input_axes: ints(1, 1, 1, 1),
+    scan_output_axes: ints(1),
+  });
+  graph.node('Reshape', [last, graph.int64s([1, stateSize, innerSize])], [next]);
+  return read;
 }
