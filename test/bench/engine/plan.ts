@@ -29,11 +29,11 @@ export function jobOf(part: Exclude<Part, 'peers'>, subject: Subject, { quick }:
 }
 
 /** Tokens of the prompts that the engine and its peers are compared at. */
-export const servedPrompt = 128;
+export const servedPrompt = 64;
 
 export function effortOf({ threads, quick }: Options, bytesPerSecond: number): Effort {
   return { threads, milliseconds: quick ? 1000 : 4000, bytesPerSecond };
 }
 
 /** Longest that one job may take, in ms. */
-export const limitOf = ({ quick }: Options): number => (quick ? 3 : 12) * minute;
+export const limitOf = ({ quick }: Options): number => (quick ? 5 : 15) * minute;

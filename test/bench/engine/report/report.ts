@@ -56,6 +56,6 @@ function formatSection({ part, rows, notes }: Section): string[] {
     `## ${titles[part]}`,
     '',
     ...(rows.length > 0 ? [table] : []),
-    ...notes.map((note) => `\nNot measured: ${note}`),
+    ...notes.map((note) => `\nNot measured: ${note.split('\n', 1)[0]}`),
   ];
 }
