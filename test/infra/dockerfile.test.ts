@@ -24,7 +24,7 @@ function filesOf(target: string): Set<string> {
 
 describe('.dockerignore', () => {
   it('lets in what the images need and nothing else', () => {
-    expect(context).toContain('packages/hymba/models/hymba-tiny-stories/model.safetensors');
+    expect(context).toContain('packages/hymba/models/hymba-stories-22m/model.safetensors');
     expect(context).toContain('package-lock.json');
     expect(
       context.filter((path) => /\.test\.ts$|node_modules|\/fixtures\/|^\.env|^\.git/.test(path)),

@@ -76,7 +76,7 @@ describe('the images, built and run without a container engine', () => {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({
-        model: 'hymba-tiny-stories',
+        model: 'hymba-stories-22m',
         max_tokens: 8,
         messages: [{ role: 'user', content: 'Tell me a story.' }],
       }),

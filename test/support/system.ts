@@ -1,11 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startTestServers } from '@baton/testing';
+import { startTestServers, tinyStoriesCheckpoint } from '@baton/testing';
 import { freePort, ServiceProcess } from './processes.ts';
 
 export interface SystemOptions {
-  /** Checkpoint folder; the embedded model by default. */
+  /** Checkpoint folder; hymba-tiny-stories by default. */
   model?: string;
   /** Workers to start; more can be added later. */
   workers?: number;
@@ -34,7 +34,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     BATON_NATS_URL: servers.nats.url,
     BATON_DATA_DIR: dataDir,
     BATON_THREADS: '1',
-    ...(options.model === undefined ? {} : { BATON_MODEL: options.model }),
+    BATON_MODEL: options.model ?? tinyStoriesCheckpoint(),
     ...options.env,
   };
   const gateway = new ServiceProcess('gateway', { ...env, BATON_PORT: String(port) });

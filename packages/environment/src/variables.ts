@@ -22,7 +22,7 @@ const text = z.string().min(1, 'must not be empty');
  * Standard variables of other projects (`OTEL_*`, `HF_ENDPOINT`, `HF_TOKEN`) keep their own meaning and are not listed.
  */
 export const variables = {
-  /** Folder of a released-layout Hymba checkpoint or of a converted model. Unset: the embedded hymba-tiny-stories. */
+  /** Folder of a released-layout Hymba checkpoint or of a converted model. Unset: the embedded hymba-stories-22m. */
   BATON_MODEL: text.optional(),
   /** The name clients call the model by. Unset: the folder's name. */
   BATON_MODEL_NAME: text.optional(),

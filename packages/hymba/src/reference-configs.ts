@@ -36,7 +36,7 @@ const hymba15b: RawConfig = {
 };
 
 /** Models whose sizes a random checkpoint can take. */
-export const referenceNames = ['hymba-1.5b', 'hymba-tiny-stories'] as const;
+export const referenceNames = ['hymba-1.5b', 'hymba-stories-22m'] as const;
 export type ReferenceName = (typeof referenceNames)[number];
 
 /**

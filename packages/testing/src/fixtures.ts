@@ -9,12 +9,12 @@ export function goldenCheckpoint(name: GoldenName): string {
   return fileURLToPath(new URL(`../fixtures/golden/${name}`, import.meta.url));
 }
 
-/** Folder of the small trained checkpoint that Baton ships. Tests must not write to it. */
+/** Folder of a small trained checkpoint, with the `expected.safetensors` of the released code. Tests must not write to it. */
 export function tinyStoriesCheckpoint(): string {
-  return fileURLToPath(new URL('../../hymba/models/hymba-tiny-stories', import.meta.url));
+  return fileURLToPath(new URL('../fixtures/hymba-tiny-stories', import.meta.url));
 }
 
-/** A file of stories that the shipped checkpoint has not seen, with a line `<|endoftext|>` between them. */
+/** A file of stories that no checkpoint here has seen, with a line `<|endoftext|>` between them. */
 export function validationStories(): string {
   return fileURLToPath(new URL('../fixtures/text/stories-val.txt', import.meta.url));
 }

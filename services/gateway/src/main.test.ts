@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { OtlpReceiver } from '@baton/testing/otlp-receiver';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { modelDir } from './testing/log-script.ts';
 import { answer, answerText, waitForCancel } from './testing/scripts.ts';
 import { TestBench } from './testing/test-bench.ts';
 
@@ -25,6 +26,7 @@ function start(env: Record<string, string> = {}) {
       BATON_REDIS_URL: bench.servers.redis.url,
       BATON_NATS_URL: bench.servers.nats.url,
       BATON_PORT: '0',
+      BATON_MODEL: modelDir,
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

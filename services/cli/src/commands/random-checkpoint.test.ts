@@ -13,14 +13,14 @@ describe('baton random-checkpoint', () => {
   });
   afterEach(() => rm(cwd, { recursive: true }));
   const write = (folder: string, ...options: string[]) =>
-    runBaton(['random-checkpoint', '--like', 'hymba-tiny-stories', ...options, folder], cwd);
+    runBaton(['random-checkpoint', '--like', 'hymba-stories-22m', ...options, folder], cwd);
 
   it('writes one that converts, whose tokenizer reads and writes any text', async () => {
     const run = await write('random', '--layers', '3');
     expect(run.stderr).toMatch(/^100 % (\S+ MB) of \1\n$/m);
     expect(run).toMatchObject({ code: 0, stdout: expect.stringContaining('BATON_MODEL=random npm start') });
     const config = await readConfig(join(cwd, 'random'));
-    expect(config).toMatchObject({ layers: 3, vocabularySize: 2048 });
+    expect(config).toMatchObject({ layers: 3, vocabularySize: 4096 });
     expect(config.caches).toEqual([
       { kind: 'global', layers: [0] },
       { kind: 'sliding', layers: [1, 2] },
@@ -31,8 +31,8 @@ describe('baton random-checkpoint', () => {
     const tokenizer = await loadTokenizer(join(cwd, 'converted'));
     const text = 'A word, ünd 日本 \u{1f600}\n';
     expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
-    expect(tokenizer.decode([2047])).toBe(' t2047');
-    expect(tokenizer.size).toBe(2048);
+    expect(tokenizer.decode([4095])).toBe(' t4095');
+    expect(tokenizer.size).toBe(4096);
     expect(tokenizer.eosTokenIds).toEqual([2]);
   });
 
@@ -53,7 +53,7 @@ describe('baton random-checkpoint', () => {
 
   it.each([
     ['a folder in use', ['.'], ['--layers', '1'], 'is not empty'],
-    ['more layers than the model has', ['new'], ['--layers', '8'], 'has 7 layers'],
+    ['more layers than the model has', ['new'], ['--layers', '11'], 'has 10 layers'],
   ])('refuses %s by name', async (_, [folder = ''], options, named) => {
     await write('there', '--layers', '1');
     const run = await write(folder, ...options);

@@ -5,7 +5,7 @@ import { readSettings } from './settings.ts';
 
 it('serves the embedded model with two workers that share the cores', () => {
   const settings = readSettings({});
-  expect(settings.modelName).toBe('hymba-tiny-stories');
+  expect(settings.modelName).toBe('hymba-stories-22m');
   expect(settings.workerIds).toEqual(['worker-1', 'worker-2']);
   expect(settings.threadsPerWorker).toBeGreaterThanOrEqual(1);
   expect([settings.dataDir, settings.modelDir].every(isAbsolute)).toBe(true);

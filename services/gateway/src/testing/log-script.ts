@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url';
 import {
   applyEntry,
   emptyLogState,
@@ -8,11 +7,10 @@ import {
   type LogState,
   type TokenLogprob,
 } from '@baton/protocol';
+import { tinyStoriesCheckpoint } from '@baton/testing';
 
-/** The embedded model's folder: its tokenizer and chat template serve as everybody's. */
-export const modelDir = fileURLToPath(
-  new URL('../../../../packages/hymba/models/hymba-tiny-stories', import.meta.url),
-);
+/** A small model's folder: its tokenizer and chat template serve as everybody's. */
+export const modelDir = tinyStoriesCheckpoint();
 
 /** Writes a log by hand: each method gives the next entry, numbered and with the owner's epoch. */
 export class LogScript {
