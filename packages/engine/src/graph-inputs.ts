@@ -50,7 +50,7 @@ export function graphInputs(config: HymbaConfig, pool: StatePool, run: RunShape)
     ]);
     for (const [cache, { keys, values }] of kind.caches) {
       feeds[graphNames.keyCache(cache)] = view(keys, [kvHeads, kind.capacity, keySize]);
-      feeds[graphNames.valueCache(cache)] = view(values, [kvHeads, kind.capacity, valueSize]);
+      feeds[graphNames.valueCache(cache)] = view(values, [kvHeads, valueSize, kind.capacity]);
       fetches[graphNames.newKeys(cache)] = null;
       fetches[graphNames.newValues(cache)] = null;
     }

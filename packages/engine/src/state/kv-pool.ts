@@ -10,7 +10,7 @@ export interface KvRows {
   readonly values: Float32Array;
 }
 
-/** One cache in all slots: keys and values [slots, heads, capacity, width]. */
+/** One cache in all slots: keys [slots, heads, capacity, width] and values [slots, heads, width, capacity]. */
 export interface KvCache {
   readonly keys: SlotArray;
   readonly values: SlotArray;
@@ -58,7 +58,7 @@ export class KvPool extends CacheRows {
     const { kvHeads, keySize, valueSize } = this.#config;
     for (const { keys, values } of this.caches.values()) {
       keys.resize(kvHeads * needed * keySize, kvHeads, lengths.length);
-      values.resize(kvHeads * needed * valueSize, kvHeads, lengths.length);
+      values.resize(kvHeads * valueSize * needed, kvHeads * valueSize, lengths.length);
     }
     this.decodeBias.resize(needed + 1, 1, 0);
     this.#capacity = needed;
@@ -71,19 +71,28 @@ export class KvPool extends CacheRows {
     this.#show(slot, 0);
   }
 
+  // Rows are copied element by element: they are short, and views of them would be made by the hundred in every step.
+
   /** Copies in the rows of the positions from `first` on, the `item`-th sequence's of `rows`; room must be there. */
   write(slot: number, first: number, cache: KvCache, rows: KvRows, item: number): void {
     const { kvHeads, keySize, valueSize } = this.#config;
     const { count } = rows;
-    for (let i = 0; i < count; i++) {
-      const position = first + i;
+    const [keys, values] = [cache.keys.data, cache.values.data];
+    for (let at = 0; at < count; at++) {
+      const position = first + at;
       // Of more rows than the window holds, only the last ones stay.
       if (!this.holds(position, first + count)) continue;
       for (let head = 0; head < kvHeads; head++) {
-        const from = (item * kvHeads + head) * count + i;
-        const to = (slot * kvHeads + head) * this.#capacity + this.rowOf(position);
-        copyRow(rows.keys, from, cache.keys.data, to, keySize);
-        copyRow(rows.values, from, cache.values.data, to, valueSize);
+        const from = (item * kvHeads + head) * count + at;
+        const row = this.rowOf(position);
+        const block = slot * kvHeads + head;
+        const to = (block * this.#capacity + row) * keySize;
+        for (let i = 0; i < keySize; i++) keys[to + i] = rows.keys[from * keySize + i] as number;
+        for (let i = 0; i < valueSize; i++) {
+          values[(block * valueSize + i) * this.#capacity + row] = rows.values[
+            from * valueSize + i
+          ] as number;
+        }
       }
     }
   }
@@ -102,11 +111,18 @@ export class KvPool extends CacheRows {
     const count = end - first;
     const keys = new Float32Array(kvHeads * count * keySize);
     const values = new Float32Array(kvHeads * count * valueSize);
-    for (let i = 0; i < count; i++) {
+    for (let at = 0; at < count; at++) {
+      const row = this.rowOf(first + at);
       for (let head = 0; head < kvHeads; head++) {
-        const from = (slot * kvHeads + head) * this.#capacity + this.rowOf(first + i);
-        copyRow(cache.keys.data, from, keys, head * count + i, keySize);
-        copyRow(cache.values.data, from, values, head * count + i, valueSize);
+        const block = slot * kvHeads + head;
+        const from = (block * this.#capacity + row) * keySize;
+        const to = head * count + at;
+        for (let i = 0; i < keySize; i++) keys[to * keySize + i] = cache.keys.data[from + i] as number;
+        for (let i = 0; i < valueSize; i++) {
+          values[to * valueSize + i] = cache.values.data[
+            (block * valueSize + i) * this.#capacity + row
+          ] as number;
+        }
       }
     }
     return { count, keys, values };
@@ -118,9 +134,4 @@ export class KvPool extends CacheRows {
     bias.fill(0, 0, Math.min(length, this.limit));
     bias[this.#capacity] = 0;
   }
-}
-
-/** Element by element: a row is short, and views of it would be made by the hundred in every step. */
-function copyRow(from: Float32Array, row: number, to: Float32Array, toRow: number, width: number): void {
-  for (let i = 0; i < width; i++) to[toRow * width + i] = from[row * width + i] as number;
 }

@@ -68,26 +68,71 @@ function headRows({ graph, mode, config }: GraphContext, x: Value, width: number
  * axis: each KV head is then one matrix product instead of one for each query head.
  */
 export function attention(context: GraphContext, queries: Value, cache: number, kind: KindInputs): Value {
-  const { graph, config } = context;
-  const scaled = { transB: int(1), alpha: float(1 / Math.sqrt(config.keySize)) };
+  const { graph } = context;
+  const { scoresOf, cut, readOf } = products[context.mode];
   const folded = foldQueries(context, queries);
-  const scoreOf = (keys: Value) =>
-    context.mode === 'webgpu'
-      ? scoresOf(context, folded, keys)
-      : graph.op('com.microsoft.FusedMatMul', [folded, keys], scaled);
-  const parts = [scoreOf(graphNames.keyCache(cache)), scoreOf(graphNames.newKeys(cache))];
-  const scores = graph.op('Concat', parts, { axis: int(-1) });
+  const scores = scoresOf(context, folded, cache);
   const probabilities = graph.op('Softmax', [graph.op('Add', [scores, kind.bias])], { axis: int(-1) });
-  const [ofCache, ofNew] =
-    context.mode === 'webgpu'
-      ? cutAt(context, probabilities, kind.cut)
-      : graph.splitAt(probabilities, kind.cut);
+  const [ofCache, ofNew] = cut(context, probabilities, kind.cut);
   const read = graph.op('Add', [
-    graph.op('MatMul', [ofCache, graphNames.valueCache(cache)]),
+    readOf(context, ofCache, graphNames.valueCache(cache)),
     graph.op('MatMul', [ofNew, graphNames.newValues(cache)]),
   ]);
   return unfoldHeads(context, read);
 }
+
+/** How each graph multiplies by a cache. */
+interface Products {
+  /** Folded queries [B, Hkv, T·G, Dk] and a cache's index → scores [B, Hkv, T·G, P + T], without a bias. */
+  readonly scoresOf: (context: GraphContext, queries: Value, cache: number) => Value;
+  /** [.., P + T] → [.., P] and [.., T] */
+  readonly cut: (context: GraphContext, probabilities: Value, at: Value) => readonly [Value, Value];
+  /** Probabilities [B, Hkv, T·G, P] and a cache's values → [B, Hkv, T·G, Dv]. */
+  readonly readOf: (context: GraphContext, probabilities: Value, values: Value) => Value;
+}
+
+const split: Products['cut'] = ({ graph }, probabilities, at) => graph.splitAt(probabilities, at);
+const lastTwo = { perm: ints(0, 1, 3, 2) };
+const scale = ({ config }: GraphContext) => float(1 / Math.sqrt(config.keySize));
+
+const products: Readonly<Record<GraphContext['mode'], Products>> = {
+  prefill: {
+    scoresOf: (context, queries, cache) => {
+      const { graph } = context;
+      const scaled = { transB: int(1), alpha: scale(context) };
+      const scoresOf = (keys: Value) => graph.op('com.microsoft.FusedMatMul', [queries, keys], scaled);
+      const parts = [scoresOf(graphNames.keyCache(cache)), scoresOf(graphNames.newKeys(cache))];
+      return graph.op('Concat', parts, { axis: int(-1) });
+    },
+    cut: split,
+    readOf: ({ graph }, probabilities, values) =>
+      graph.op('com.microsoft.FusedMatMul', [probabilities, values], { transB: int(1) }),
+  },
+  // A product repacks its right side, so the few rows of a step stand there and the cache is read once, as it lies.
+  decode: {
+    scoresOf: (context, queries, cache) => {
+      const { graph } = context;
+      const scaled = { transB: int(1), alpha: scale(context) };
+      const scoresOf = (keys: Value) => graph.op('com.microsoft.FusedMatMul', [keys, queries], scaled);
+      const parts = [scoresOf(graphNames.keyCache(cache)), scoresOf(graphNames.newKeys(cache))];
+      return graph.op('Transpose', [graph.op('Concat', parts, { axis: int(-2) })], lastTwo);
+    },
+    cut: split,
+    readOf: ({ graph }, probabilities, values) => {
+      const read = graph.op('com.microsoft.FusedMatMul', [values, probabilities], { transB: int(1) });
+      return graph.op('Transpose', [read], lastTwo);
+    },
+  },
+  webgpu: {
+    scoresOf: (context, queries, cache) => {
+      const parts = [graphNames.keyCache(cache), graphNames.newKeys(cache)];
+      const scores = parts.map((keys) => scoresOf(context, queries, keys));
+      return context.graph.op('Concat', scores, { axis: int(-1) });
+    },
+    cut: cutAt,
+    readOf: ({ graph }, probabilities, values) => graph.op('MatMul', [probabilities, values]),
+  },
+};
 
 /** [B, T, heads·Dk] → [B, Hkv, T·G, Dk] */
 function foldQueries({ graph, mode, config }: GraphContext, queries: Value): Value {

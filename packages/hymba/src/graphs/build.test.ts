@@ -49,7 +49,7 @@ describe('the interface', () => {
       bias_global: ['B', 1, 1, 'S_global'],
       bias_sliding: ['B', 1, 1, 'S_sliding'],
       k_cache_4: ['B', 1, 'P_global', 16],
-      v_cache_1: ['B', 1, 'P_sliding', 32],
+      v_cache_1: ['B', 1, 32, 'P_sliding'],
       conv_6: ['B', 3, 160],
       ssm_6: ['B', 16, 160],
       logits: ['R', 264],

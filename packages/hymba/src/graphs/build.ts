@@ -44,12 +44,8 @@ function cacheInputs(context: GraphContext): Kinds {
       if (mode === 'webgpu') cacheRowsInput(context, kind);
     }
     graph.input(graphNames.keyCache(cache), 'float32', [batch, config.kvHeads, `P_${kind}`, config.keySize]);
-    graph.input(graphNames.valueCache(cache), 'float32', [
-      batch,
-      config.kvHeads,
-      `P_${kind}`,
-      config.valueSize,
-    ]);
+    const values = mode === 'webgpu' ? [`P_${kind}`, config.valueSize] : [config.valueSize, `P_${kind}`];
+    graph.input(graphNames.valueCache(cache), 'float32', [batch, config.kvHeads, ...values]);
   }
   return kinds;
 }

@@ -13,7 +13,7 @@ import type { KvCacheSpec } from '../config.ts';
  * | `position_ids` | int64 [B, T] | meta tokens are at 0 … M-1, the prompt begins at M |
  * | `logit_rows` | int64 [R] | rows of the flattened [B × T] whose logits are wanted |
  * | `bias_global`, `bias_sliding` | [B, 1, T, P + T] | 0 where a query sees a key and `maskedBias` elsewhere: first the cache's rows, in whatever order they lie, then the new tokens; an input is absent where no cache is of its kind |
- * | `k_cache_c`, `v_cache_c` | [B, Hkv, P, Dk], [B, Hkv, P, Dv] | one pair for each of the configuration's `caches`; keys are rotated |
+ * | `k_cache_c`, `v_cache_c` | [B, Hkv, P, Dk], [B, Hkv, Dv, P] | one pair for each of the configuration's `caches`; keys are rotated, and values lie as the products read them fastest |
  * | `conv_l`, `ssm_l` | [B, K-1, D], [B, N, D] | one pair for each layer |
  *
  * | output | | |
@@ -27,6 +27,7 @@ import type { KvCacheSpec } from '../config.ts';
  * | input | | |
  * | --- | --- | --- |
  * | `cache_rows_global`, `cache_rows_sliding` | int64 [1, Hkv, T, 3] | (0, head, row): where each new token's row goes in the caches of the kind |
+ * | `v_cache_c` | [1, Hkv, P, Dv] | |
  * | `ssm_l` | [1, D, N, 1] | |
  *
  * | output | | |
