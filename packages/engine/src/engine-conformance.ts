@@ -1,4 +1,4 @@
-import { EngineDiedError, RequestError } from '@baton/errors';
+import { EngineDiedError, RequestError, ServerError } from '@baton/errors';
 import { Detokenizer } from '@baton/hymba/tokenizer';
 import type { Sampling } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
@@ -221,6 +221,89 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
       controller.abort();
       expect(await waiting).toEqual([]);
       await first.return?.();
+    });
+
+    const states = { every: 5, at: [2], pageTokens: 4, from: 0 };
+    const deltasOf = (outputs: readonly EngineOutput[]) =>
+      outputs.flatMap((output) => (output.kind === 'state' ? [output.state] : []));
+
+    it.each([0, 1.2])('goes on from any of its own states, at temperature %d', async (temperature) => {
+      const sampling = { temperature, seed: 7, ignore_eos: true };
+      const outputs = await Array.fromAsync(generate({ sampling, states }));
+      const whole = summarise(outputs);
+      const deltas = deltasOf(outputs);
+      const fed = prompt.length + whole.tokens.length - 1;
+      // The prompt is fed up to its second token, then to its end, and from there on token by token.
+      const fives = Array.from({ length: fed + 1 }, (_, tokens) => tokens).filter(
+        (tokens) => tokens % 5 === 0,
+      );
+      const due = [2, prompt.length, ...fives.filter((tokens) => tokens > prompt.length), fed];
+      expect(deltas.map(({ tokens }) => tokens)).toEqual([...new Set(due)]);
+      for (const [index, { from }] of deltas.entries()) {
+        const before = deltas[index - 1]?.tokens ?? 0;
+        expect(from).toBe(before - (before % states.pageTokens));
+      }
+      for (const [index, { tokens }] of deltas.slice(0, -1).entries()) {
+        for (const extra of [0, 3]) {
+          const count = Math.max(0, Math.min(tokens + 1 + extra - prompt.length, whole.tokens.length - 1));
+          const resume = deltas.slice(0, index + 1);
+          const rest = await runAfter(whole, count, { sampling, resume });
+          expect([...whole.tokens.slice(0, count), ...rest.tokens], `from ${tokens}`).toEqual(whole.tokens);
+          expect(rest.wholeText).toBe(whole.text);
+        }
+      }
+    });
+
+    it('goes on from a state while others run', async () => {
+      const sampling = { ignore_eos: true };
+      const outputs = await Array.fromAsync(generate({ sampling, states }));
+      const whole = summarise(outputs);
+      const resume = deltasOf(outputs);
+      const rests = await Promise.all(
+        [1, 2, 3, 4].map((count) =>
+          runAfter(whole, whole.tokens.length - count, { sampling, resume: resume.slice(0, -1) }),
+        ),
+      );
+      for (const [index, { tokens }] of rests.entries()) {
+        expect(tokens).toEqual(whole.tokens.slice(whole.tokens.length - index - 1));
+      }
+    });
+
+    it('ends at a token boundary when it is drained, with a state from which another goes on', async () => {
+      const sampling = { ignore_eos: true, max_tokens: 200 };
+      const whole = await run({ sampling });
+      const drain = new AbortController();
+      const outputs: EngineOutput[] = [];
+      const running = engine.generate(
+        requestOf({ sampling, states }),
+        new AbortController().signal,
+        drain.signal,
+      );
+      for await (const output of running) {
+        outputs.push(output);
+        if (outputs.length === 9) drain.abort();
+      }
+      const { tokens, text, finishes } = summarise(outputs);
+      expect(tokens.length).toBeLessThan(200);
+      expect(finishes.at(-1)).toBeUndefined();
+      const resume = deltasOf(outputs);
+      expect(resume.at(-1)?.tokens).toBe(prompt.length + tokens.length - 1);
+      const rest = await run({ sampling, resume, replay: tokens, replayTextLength: text.length });
+      expect([...tokens, ...rest.tokens]).toEqual(whole.tokens);
+      expect(text + rest.text).toBe(whole.text);
+      await expect(
+        Array.fromAsync(engine.generate(requestOf(), new AbortController().signal, drain.signal)),
+      ).resolves.toEqual([]);
+    });
+
+    it('refuses a state that leaves nothing to do, or that is of something else', async () => {
+      const resume = deltasOf(await Array.fromAsync(generate({ states })));
+      await expect(run({ resume })).rejects.toThrow(ServerError);
+      const foreign = resume.slice(0, 1).map((delta) => ({ ...delta, fingerprint: 'other' }));
+      await expect(run({ resume: foreign })).rejects.toThrow(/model other/);
+      const torn = resume.slice(0, 1).map((delta) => ({ ...delta, ssm: [] }));
+      await expect(run({ resume: torn })).rejects.toThrow(/ssm/);
+      expect((await run()).tokens.length).toBeGreaterThan(0);
     });
 
     it('refuses what the model cannot take, and goes on with others', async () => {

@@ -6,6 +6,7 @@ import { OutputQueue } from './output-queue.ts';
 export interface LoopControl {
   add(run: number, request: EngineRequest): void;
   abort(run: number): void;
+  drain(run: number): void;
 }
 
 /** The calls of `generate` on their way through a loop: each one's outputs, told apart by number. */
@@ -23,13 +24,16 @@ export class EngineRuns {
   async *generate(
     request: EngineRequest,
     signal: AbortSignal,
+    drain?: AbortSignal,
   ): AsyncGenerator<EngineOutput, void, undefined> {
     if (this.#death) throw this.#death;
-    if (signal.aborted) return;
+    if (signal.aborted || drain?.aborted) return;
     const run = this.#next++;
     const outputs = new OutputQueue<EngineOutput>();
     const end = () => outputs.end();
+    const drained = () => this.#loop.drain(run);
     signal.addEventListener('abort', end);
+    drain?.addEventListener('abort', drained);
     this.#queues.set(run, outputs);
     try {
       this.#loop.add(run, request);
@@ -39,6 +43,7 @@ export class EngineRuns {
       }
     } finally {
       signal.removeEventListener('abort', end);
+      drain?.removeEventListener('abort', drained);
       // Still there: the loop is not done with it, but the reader is.
       if (this.#queues.delete(run)) this.#loop.abort(run);
     }

@@ -1,4 +1,6 @@
 import type { FinishReason, Sampling, TokenLogprob } from '@baton/protocol';
+import type { SessionState, StateDelta } from './state/session-state.ts';
+import type { StateLayout } from './state/state-layout.ts';
 
 /** One sequence to run. */
 export interface EngineRequest {
@@ -17,10 +19,31 @@ export interface EngineRequest {
   readonly sampling: Sampling;
   /** Prompt positions below this one already have their log-probabilities in the log. */
   readonly promptLogprobsFrom: number;
+  /**
+   * What the model remembers of the first tokens of prompt and replay, which are then not fed again. At least one token must
+   * be left to feed, and every prompt token that is to be scored must come after it.
+   */
+  readonly resume?: SessionState;
+  /** Which `state` outputs are wanted; none by default. */
+  readonly states?: StateRequest;
+}
+
+/** When a sequence's memory is to be copied out, each time only what is new. */
+export interface StateRequest {
+  /** After the step in which the tokens fed pass a multiple of this, at the end, and when the sequence is drained. */
+  readonly every: number;
+  /** And exactly after so many tokens. */
+  readonly at?: readonly number[];
+  /** A delta begins at the last multiple of this before the end of the one before it. */
+  readonly pageTokens: number;
+  /** Where the first delta begins: a multiple of `pageTokens`. */
+  readonly from: number;
 }
 
 /** What a running sequence gives, in order; the last output carries `finish`. */
 export type EngineOutput =
+  /** The memory after all tokens that the model was fed so far; the last token sampled is not one of them. */
+  | { readonly kind: 'state'; readonly state: StateDelta }
   | { readonly kind: 'prompt'; readonly from: number; readonly logprobs: TokenLogprob[] }
   | {
       readonly kind: 'tokens';
@@ -58,12 +81,14 @@ export interface EngineCapacity {
 /** Runs sequences. Implementations: `ThreadedEngine` (the model on its own thread) and, for tests, `ScriptedEngine`. */
 export interface Engine {
   readonly model: EngineModel;
+  readonly layout: StateLayout;
   readonly capacity: EngineCapacity;
   /**
    * Runs one sequence. Aborting `signal` frees its slot within one step and ends the iteration without `finish`.
-   * Throws `ServerError` where this sequence fails, `EngineDiedError` where the engine as a whole does.
+   * Aborting `drain` ends it at the next token boundary, without `finish`, and with a last `state` output where those were
+   * asked for. Throws `ServerError` where this sequence fails, `EngineDiedError` where the engine as a whole does.
    */
-  generate(request: EngineRequest, signal: AbortSignal): AsyncIterable<EngineOutput>;
+  generate(request: EngineRequest, signal: AbortSignal, drain?: AbortSignal): AsyncIterable<EngineOutput>;
   /** Resolves once the engine can run nothing any more, by failure or by `close`. */
   readonly died: Promise<Error>;
   close(): Promise<void>;

@@ -56,9 +56,9 @@ describe.each(checkpoints)('$name gives the logits of the released code', ({ fol
       let state = runner.newState();
       for (let from = 0; from < ids.length; from += every) {
         found.push(...(await feed(runner, state, ids.slice(from, from + every), every)));
-        const data = structuredClone(runner.exportState(state));
+        const data = await runner.exportState(state);
         runner.freeState(state);
-        state = runner.importState(data);
+        state = runner.importState([data]);
       }
       runner.freeState(state);
       expect(largestDifference(found, logits)).toBeLessThan(tolerance);
@@ -70,10 +70,10 @@ describe.each(checkpoints)('$name gives the logits of the released code', ({ fol
       const middle = Math.floor(ids.length / 2);
       const state = runner.newState();
       await feed(runner, state, ids.slice(0, middle), 5);
-      const restored = runner.importState(structuredClone(runner.exportState(state)));
+      const restored = runner.importState([await runner.exportState(state)]);
       const rest = ids.slice(middle);
       expect(await feed(runner, restored, rest, 1)).toEqual(await feed(runner, state, rest, 1));
-      expect(runner.exportState(restored)).toEqual(runner.exportState(state));
+      expect(await runner.exportState(restored)).toEqual(await runner.exportState(state));
       for (const slot of [state, restored]) runner.freeState(slot);
     }
   });

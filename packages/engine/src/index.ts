@@ -1,7 +1,16 @@
 export type { BatchOptions } from './batch/settings.ts';
 export type { Device } from './device.ts';
-export type { Engine, EngineCapacity, EngineModel, EngineOutput, EngineRequest } from './engine.ts';
+export type {
+  Engine,
+  EngineCapacity,
+  EngineModel,
+  EngineOutput,
+  EngineRequest,
+  StateRequest,
+} from './engine.ts';
 export type { KvRows } from './state/kv-pool.ts';
-export type { SequenceMemory, SessionStateData } from './state/session-state.ts';
+export { type SessionState, type StateDelta, tokensOf } from './state/session-state.ts';
+export { sharedFloats } from './state/shared-floats.ts';
+export type { StateLayout } from './state/state-layout.ts';
 export type { ThreadOptions } from './thread/messages.ts';
 export { createEngine } from './threaded-engine.ts';

@@ -40,7 +40,7 @@ describe('a step', () => {
     const refusal = await runner.run(state, { ids, rows: [] }).catch((error: unknown) => error);
     expect(refusal).toBeInstanceOf(RequestError);
     expect(refusal).toMatchObject({ code });
-    expect(runner.exportState(state)).toEqual(runner.exportState(runner.newState()));
+    expect(await runner.exportState(state)).toEqual(await runner.exportState(runner.newState()));
   });
 
   it('runs to the last token of the context', async () => {
@@ -89,9 +89,9 @@ describe('a configuration that no golden checkpoint has', () => {
       for (let from = 0; from < ids.length; from += chunk) {
         const part = ids.slice(from, from + chunk);
         last = Float32Array.from(await odd.run(state, { ids: part, rows: [part.length - 1] }));
-        const data = odd.exportState(state);
+        const data = await odd.exportState(state);
         odd.freeState(state);
-        state = odd.importState(data);
+        state = odd.importState([data]);
       }
       expectClose(last, whole);
     }
@@ -102,8 +102,8 @@ describe('a configuration that no golden checkpoint has', () => {
 
 describe('a model', () => {
   it('is told by its fingerprint: no state of another is taken', async () => {
-    const data = runner.exportState(runner.newState());
-    expect(() => runner.importState({ ...data, fingerprint: 'other' })).toThrow(MessageError);
+    const data = await runner.exportState(runner.newState());
+    expect(() => runner.importState([{ ...data, fingerprint: 'other' }])).toThrow(MessageError);
   });
 
   it('that is damaged is refused by name', async () => {

@@ -4,8 +4,9 @@ import type { Runner, StateStep, Step } from './batch/runner.ts';
 import { checkStep } from './check-step.ts';
 import type { EngineModel } from './engine.ts';
 import { ModelGraphs, type ModelGraphsOptions } from './model-graphs.ts';
-import { checkSessionState, type SequenceMemory, type SessionStateData } from './state/session-state.ts';
-import { type Slot, StatePool } from './state/state-pool.ts';
+import { checkSessionState, type SessionState, type StateDelta } from './state/session-state.ts';
+import { type StateLayout, stateLayout } from './state/state-layout.ts';
+import { type SavedPart, type Slot, StatePool } from './state/state-pool.ts';
 import { slotBytes } from './state/state-size.ts';
 
 export interface ModelRunnerOptions extends ModelGraphsOptions {
@@ -19,15 +20,13 @@ export interface ModelRunnerOptions extends ModelGraphsOptions {
  */
 export class ModelRunner implements Runner<Slot> {
   readonly model: EngineModel;
+  readonly layout: StateLayout;
   readonly slots: number;
   readonly #config: HymbaConfig;
   readonly #pool: StatePool;
   readonly #graphs: ModelGraphs;
   /** Where every sequence begins: right after the meta tokens. */
-  #start: { readonly memory: SequenceMemory; readonly length: number } = {
-    memory: { caches: [], conv: [], ssm: [] },
-    length: 0,
-  };
+  #start: readonly SavedPart[] = [];
 
   /** Opens a converted model's folder. Throws `CheckpointError` for one that is damaged. */
   static async open(folder: string, options: ModelRunnerOptions): Promise<ModelRunner> {
@@ -43,6 +42,7 @@ export class ModelRunner implements Runner<Slot> {
 
   private constructor({ config, fingerprint }: ConvertedModel, pool: StatePool, graphs: ModelGraphs) {
     const { vocabularySize, contextLength } = config;
+    this.layout = stateLayout(config);
     this.model = { fingerprint, vocabularySize, contextLength };
     this.slots = pool.slots;
     this.#config = config;
@@ -57,7 +57,7 @@ export class ModelRunner implements Runner<Slot> {
   /** Throws `RangeError` where no slot is free. */
   newState(): Slot {
     const slot = this.#pool.allocate();
-    this.#pool.load(slot, this.#start.memory, this.#start.length);
+    this.#pool.load(slot, this.#start);
     return slot;
   }
 
@@ -102,21 +102,23 @@ export class ModelRunner implements Runner<Slot> {
     throw result ?? new ServerError('the model gave no logits');
   }
 
-  /** A copy of what `state` remembers, from which this model goes on anywhere. */
-  exportState(state: Slot): SessionStateData {
+  async exportState(state: Slot, from = 0): Promise<StateDelta> {
     const { metaTokens } = this.#config;
     return {
       fingerprint: this.model.fingerprint,
       tokens: state.length - metaTokens,
-      ...this.#pool.save(state, metaTokens),
+      from,
+      ...this.#pool.save(state, metaTokens + from),
     };
   }
 
-  /** Takes a slot for an exported state. Throws `MessageError` for one of another model or another layout. */
-  importState(data: SessionStateData): Slot {
-    checkSessionState(data, this.#config, this.model.fingerprint);
+  /** Throws `MessageError` for a state of another model or another layout, `RangeError` where no slot is free. */
+  importState(state: SessionState): Slot {
+    checkSessionState(state, this.layout, this.model);
     const slot = this.newState();
-    this.#pool.load(slot, data, this.#config.metaTokens + data.tokens);
+    const { metaTokens } = this.#config;
+    const parts = state.map((memory) => ({ memory, length: metaTokens + memory.tokens }));
+    this.#pool.load(slot, parts);
     return slot;
   }
 
@@ -132,7 +134,7 @@ export class ModelRunner implements Runner<Slot> {
     this.#pool.fit(metaTokens);
     const ids = Array.from({ length: metaTokens }, (_, i) => vocabularySize + i);
     await this.#graphs.prefill({ state: slot, ids, rows: [] });
-    this.#start = { memory: this.#pool.save(slot, 0), length: metaTokens };
+    this.#start = [{ memory: this.#pool.save(slot, 0), length: metaTokens }];
     this.freeState(slot);
   }
 

@@ -6,6 +6,7 @@ import type { EngineModel, EngineOutput, EngineRequest } from './engine.ts';
 import { tokenLogprob } from './sampling/logprobs.ts';
 import { Ranker } from './sampling/ranker.ts';
 import { Sampler } from './sampling/sampler.ts';
+import { tokensOf } from './state/session-state.ts';
 import { StopStrings } from './stop-strings.ts';
 
 /** The vocabulary that sequences are made of. */
@@ -59,12 +60,14 @@ export class Sequence {
       startOfText: prompt.every((token) => vocabulary.isSpecial(token)),
     });
     this.#stops = new StopStrings(sampling.stop);
+    this.#fed = tokensOf(request.resume ?? []);
     if (this.#isFull()) this.#finish = 'length';
     for (const token of replay) {
       if (this.#finish) throw new ServerError(`the replay of ${request.id} goes on after its end`);
       this.#unsaid += this.#append(token);
     }
     this.#unsaid = this.#unsaid.slice(request.replayTextLength);
+    checkResume(this.#fed, this.#end, this.#scoresFrom);
     this.endOfReplay = this.#finish && {
       kind: 'tokens',
       tokens: [],
@@ -73,9 +76,14 @@ export class Sequence {
     };
   }
 
+  /** How many tokens the model has been fed, or remembered from before. */
+  get fed(): number {
+    return this.#fed;
+  }
+
   /** How many tokens the model has to be fed as yet: prompt and replayed ones, then each sampled one; 0 at the end. */
   get pending(): number {
-    return this.#end - this.#fed;
+    return Math.max(0, this.#end - this.#fed);
   }
 
   /** The next of the pending tokens, at most `most`. */
@@ -126,6 +134,14 @@ export class Sequence {
     return sampling.prompt_logprobs !== null && position >= promptLogprobsFrom && position < prompt.length;
   }
 
+  /** The first prompt token that is to be scored. */
+  get #scoresFrom(): number {
+    const { prompt, sampling, promptLogprobsFrom } = this.#request;
+    return sampling.prompt_logprobs === null || promptLogprobsFrom >= prompt.length
+      ? Number.POSITIVE_INFINITY
+      : promptLogprobsFrom;
+  }
+
   #samplesAfter(position: number): boolean {
     return !this.#finish && position === this.#tokens.length - 1;
   }
@@ -173,6 +189,15 @@ export class Sequence {
     const room = Math.min(sampling.max_tokens, this.#context.model.contextLength - prompt.length);
     return this.#tokens.length - prompt.length >= room;
   }
+}
+
+/** A token is scored by what the model says after the one before it, which therefore has to be fed. */
+function checkResume(resumed: number, end: number, scoresFrom: number): void {
+  if (resumed === 0 || end === 0 || (resumed < end && resumed < scoresFrom)) return;
+  throw new ServerError(
+    `the state to go on from remembers ${resumed} tokens; of ${end} to be fed at least one must be left` +
+      (Number.isFinite(scoresFrom) ? `, and the one before token ${scoresFrom}, which is to be scored` : ''),
+  );
 }
 
 function checkPrompt(prompt: readonly number[], { vocabularySize, contextLength }: EngineModel): void {

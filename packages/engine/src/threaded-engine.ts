@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { EngineDiedError, ServerError } from '@baton/errors';
 import type { Engine, EngineCapacity, EngineModel, EngineOutput, EngineRequest } from './engine.ts';
 import { EngineRuns } from './engine-runs.ts';
+import type { StateLayout } from './state/state-layout.ts';
 import type { FromThread, ThreadOptions, ToThread } from './thread/messages.ts';
 import { unpackEvent } from './thread/thread-event.ts';
 import { unpackError } from './thread/thread-failure.ts';
@@ -22,6 +23,7 @@ export function createEngine(options: ThreadOptions, onProgress?: (stage: string
  */
 export class ThreadedEngine implements Engine {
   readonly model: EngineModel;
+  readonly layout: StateLayout;
   readonly capacity: EngineCapacity;
   readonly #thread: Worker;
   readonly #runs: EngineRuns;
@@ -45,13 +47,18 @@ export class ThreadedEngine implements Engine {
     });
   }
 
-  private constructor(thread: Worker, { model, capacity }: Pick<Engine, 'model' | 'capacity'>) {
+  private constructor(
+    thread: Worker,
+    { model, layout, capacity }: Pick<Engine, 'model' | 'layout' | 'capacity'>,
+  ) {
     this.#thread = thread;
     this.model = model;
+    this.layout = layout;
     this.capacity = capacity;
     this.#runs = new EngineRuns({
       add: (run, request) => this.#send({ type: 'generate', run, request }),
       abort: (run) => this.#send({ type: 'abort', run }),
+      drain: (run) => this.#send({ type: 'drain', run }),
     });
     thread.on('message', (message: FromThread) => {
       if (message.type === 'events') this.#runs.deliver(message.events.map(unpackEvent));
@@ -61,8 +68,12 @@ export class ThreadedEngine implements Engine {
     thread.on('exit', (code) => this.#die(`the model's thread exited with code ${code}`));
   }
 
-  generate(request: EngineRequest, signal: AbortSignal): AsyncGenerator<EngineOutput, void, undefined> {
-    return this.#runs.generate(request, signal);
+  generate(
+    request: EngineRequest,
+    signal: AbortSignal,
+    drain?: AbortSignal,
+  ): AsyncGenerator<EngineOutput, void, undefined> {
+    return this.#runs.generate(request, signal, drain);
   }
 
   get died(): Promise<Error> {

@@ -2,9 +2,10 @@ import { BatonError, ConfigurationError, ServerError } from '@baton/errors';
 import type { EngineCapacity, EngineOutput, EngineRequest } from '../engine.ts';
 import { Sequence, type SequenceContext, type Vocabulary } from '../sequence.ts';
 import { Pace } from './pace.ts';
-import type { Runner, Step } from './runner.ts';
+import type { Runner, StateStep } from './runner.ts';
 import { nextToAdmit, type Running, type Share, schedule } from './scheduler.ts';
 import { type BatchOptions, type BatchSettings, batchSettings } from './settings.ts';
+import { StateSchedule } from './state-schedule.ts';
 
 /** What happened to a run, in order: outputs, and then its end, unless it was aborted. */
 export type RunEvent =
@@ -26,6 +27,7 @@ class Run implements Running {
   readonly request: EngineRequest;
   readonly sequence: Sequence;
   readonly tokensAtEnd: number;
+  readonly states: StateSchedule;
   prefilledAt = 0;
 
   constructor(id: number, arrival: number, request: EngineRequest, context: SequenceContext) {
@@ -33,6 +35,7 @@ class Run implements Running {
     this.arrival = arrival;
     this.request = request;
     this.sequence = new Sequence(request, context);
+    this.states = new StateSchedule(request.states);
     const { prompt, sampling } = request;
     this.tokensAtEnd = Math.min(prompt.length + sampling.max_tokens, context.model.contextLength);
   }
@@ -56,6 +59,7 @@ export class BatchLoop<State> {
   #waiting: Run[] = [];
   readonly #running = new Map<Run, State>();
   readonly #aborted = new Set<Run>();
+  readonly #drained = new Set<Run>();
   /** To be told with the next step. */
   readonly #events: RunEvent[] = [];
   #arrivals = 0;
@@ -108,12 +112,19 @@ export class BatchLoop<State> {
   abort(id: number): void {
     this.#waiting = this.#waiting.filter((run) => run.id !== id);
     for (const run of this.#running.keys()) if (run.id === id) this.#aborted.add(run);
+    for (const run of this.#drained) if (run.id === id) this.#drained.delete(run);
+  }
+
+  /** Ends a sequence at the next token boundary, with its state where that was asked for. */
+  drain(id: number): void {
+    for (const run of [...this.#waiting, ...this.#running.keys()]) if (run.id === id) this.#drained.add(run);
   }
 
   /** Schedule, run, postprocess. Gives all that happened since the last step. */
   async step(): Promise<RunEvent[]> {
     this.#steps++;
     this.#dropAborted();
+    await this.#drain();
     this.#admit();
 
     const { decoding, prefilling } = schedule([...this.#running.keys()], this.#settings, this.#pace.tokens);
@@ -131,13 +142,14 @@ export class BatchLoop<State> {
     if (shares.length === 0) return 0;
     const steps = shares.map(({ entry, tokens }) => {
       const state = this.#running.get(entry) as State;
-      return { state, ...entry.sequence.schedule(tokens) };
+      const { sequence, states } = entry;
+      return { state, ...sequence.schedule(states.limit(sequence.fed, tokens)) };
     });
     const start = this.#clock();
     const results = await this.#runner.runBatch(steps);
     const end = this.#clock();
     for (const [index, { entry }] of shares.entries()) {
-      this.#postprocess(entry, steps[index] as Step, results[index]);
+      await this.#postprocess(entry, steps[index] as StateStep<State>, results[index]);
     }
     return end - start;
   }
@@ -147,24 +159,48 @@ export class BatchLoop<State> {
     this.#aborted.clear();
   }
 
+  async #drain(): Promise<void> {
+    for (const run of this.#drained) {
+      if (this.#running.has(run) && run.states.wanted) await this.#tellState(run);
+      this.#waiting = this.#waiting.filter((waiting) => waiting !== run);
+      this.#events.push({ type: 'ended', run: run.id });
+      this.#free(run);
+    }
+    this.#drained.clear();
+  }
+
   #admit(): void {
     const slotBytes = (tokens: number) => this.#runner.slotBytes(tokens);
     for (;;) {
       const next = nextToAdmit(this.#waiting, [...this.#running.keys()], this.#settings, slotBytes);
       if (next === null) return;
       this.#waiting = this.#waiting.filter((run) => run !== next);
-      this.#running.set(next, this.#runner.newState(next.request));
+      const { resume } = next.request;
+      try {
+        this.#running.set(
+          next,
+          resume ? this.#runner.importState(resume, next.request) : this.#runner.newState(next.request),
+        );
+      } catch (error) {
+        this.#fail(next.id, error);
+      }
     }
   }
 
-  #postprocess(run: Run, step: Step, result: Float32Array | BatonError | undefined): void {
+  async #postprocess(
+    run: Run,
+    step: StateStep<State>,
+    result: Float32Array | BatonError | undefined,
+  ): Promise<void> {
     if (this.#aborted.has(run)) return;
+    const before = run.sequence.fed;
     try {
       if (!(result instanceof Float32Array)) throw result ?? new ServerError('the model gave no logits');
-      for (const output of run.sequence.postprocess(step, result)) {
-        this.#events.push({ type: 'output', run: run.id, output });
-      }
-      if (run.pending > 0) return;
+      const outputs = run.sequence.postprocess(step, result);
+      const { fed, pending } = run.sequence;
+      if (run.states.isDue(before, fed) || (pending === 0 && run.states.wanted)) await this.#tellState(run);
+      for (const output of outputs) this.#events.push({ type: 'output', run: run.id, output });
+      if (pending > 0) return;
       this.#end(run);
     } catch (error) {
       this.#fail(run.id, error);
@@ -175,6 +211,12 @@ export class BatchLoop<State> {
   #end({ id, sequence }: Run): void {
     if (sequence.endOfReplay) this.#events.push({ type: 'output', run: id, output: sequence.endOfReplay });
     this.#events.push({ type: 'ended', run: id });
+  }
+
+  async #tellState(run: Run): Promise<void> {
+    const state = this.#running.get(run) as State;
+    const delta = await this.#runner.exportState(state, run.states.take(run.sequence.fed));
+    this.#events.push({ type: 'output', run: run.id, output: { kind: 'state', state: delta } });
   }
 
   #fail(id: number, error: unknown): void {

@@ -1,5 +1,6 @@
 import { type HymbaConfig, type KvCacheSpec, maskedBias } from '@baton/hymba';
 import { CacheRows } from './cache-rows.ts';
+import { sharedFloats } from './shared-floats.ts';
 import { SlotArray } from './slot-array.ts';
 import { bucketOf } from './state-size.ts';
 
@@ -71,30 +72,23 @@ export class KvPool extends CacheRows {
     this.#show(slot, 0);
   }
 
-  // Rows are copied element by element: they are short, and views of them would be made by the hundred in every step.
-
   /** Copies in the rows of the positions from `first` on, the `item`-th sequence's of `rows`; room must be there. */
   write(slot: number, first: number, cache: KvCache, rows: KvRows, item: number): void {
     const { kvHeads, keySize, valueSize } = this.#config;
     const { count } = rows;
     const [keys, values] = [cache.keys.data, cache.values.data];
-    for (let at = 0; at < count; at++) {
-      const position = first + at;
-      // Of more rows than the window holds, only the last ones stay.
-      if (!this.holds(position, first + count)) continue;
+    // Of more rows than the window holds, only the last ones stay.
+    this.#eachRun(first, count, (at, row, length) => {
       for (let head = 0; head < kvHeads; head++) {
-        const from = (item * kvHeads + head) * count + at;
-        const row = this.rowOf(position);
         const block = slot * kvHeads + head;
-        const to = (block * this.#capacity + row) * keySize;
-        for (let i = 0; i < keySize; i++) keys[to + i] = rows.keys[from * keySize + i] as number;
+        const from = (item * kvHeads + head) * count + at;
+        copy(rows.keys, from * keySize, keys, (block * this.#capacity + row) * keySize, length * keySize);
         for (let i = 0; i < valueSize; i++) {
-          values[(block * valueSize + i) * this.#capacity + row] = rows.values[
-            from * valueSize + i
-          ] as number;
+          const to = (block * valueSize + i) * this.#capacity + row;
+          for (let n = 0; n < length; n++) values[to + n] = rows.values[(from + n) * valueSize + i] as number;
         }
       }
-    }
+    });
   }
 
   /** Lets decode steps see the rows of the positions from `first` on, which are written. */
@@ -109,23 +103,41 @@ export class KvPool extends CacheRows {
   read(slot: number, first: number, end: number, cache: KvCache): KvRows {
     const { kvHeads, keySize, valueSize } = this.#config;
     const count = end - first;
-    const keys = new Float32Array(kvHeads * count * keySize);
-    const values = new Float32Array(kvHeads * count * valueSize);
-    for (let at = 0; at < count; at++) {
-      const row = this.rowOf(first + at);
+    const keys = sharedFloats(kvHeads * count * keySize);
+    const values = sharedFloats(kvHeads * count * valueSize);
+    this.#eachRun(first, count, (at, row, length) => {
       for (let head = 0; head < kvHeads; head++) {
         const block = slot * kvHeads + head;
-        const from = (block * this.#capacity + row) * keySize;
         const to = head * count + at;
-        for (let i = 0; i < keySize; i++) keys[to * keySize + i] = cache.keys.data[from + i] as number;
+        copy(cache.keys.data, (block * this.#capacity + row) * keySize, keys, to * keySize, length * keySize);
         for (let i = 0; i < valueSize; i++) {
-          values[to * valueSize + i] = cache.values.data[
-            (block * valueSize + i) * this.#capacity + row
-          ] as number;
+          const from = (block * valueSize + i) * this.#capacity + row;
+          for (let n = 0; n < length; n++)
+            values[(to + n) * valueSize + i] = cache.values.data[from + n] as number;
         }
       }
-    }
+    });
     return { count, keys, values };
+  }
+
+  /** Calls with each run of positions that lie in successive rows: its place among the `count`, its first row, its length. */
+  #eachRun(first: number, count: number, visit: (at: number, row: number, length: number) => void): void {
+    let at = 0;
+    while (at < count && !this.holds(first + at, first + count)) at++;
+    while (at < count) {
+      const row = this.rowOf(first + at);
+      let length = 1;
+      while (
+        at + length < count &&
+        this.rowOf(first + at + length) === row + length &&
+        this.holds(first + at + length, first + count)
+      ) {
+        length++;
+      }
+      visit(at, row, length);
+      at += length;
+      while (at < count && !this.holds(first + at, first + count)) at++;
+    }
   }
 
   /** A row is filled once its position, or the first of those that share it, is. */
@@ -134,4 +146,10 @@ export class KvPool extends CacheRows {
     bias.fill(0, 0, Math.min(length, this.limit));
     bias[this.#capacity] = 0;
   }
+}
+
+/** Element by element where it is short, as in every step: views would be made by the hundred. */
+function copy(from: Float32Array, start: number, to: Float32Array, at: number, length: number): void {
+  if (length > 256) to.set(from.subarray(start, start + length), at);
+  else for (let i = 0; i < length; i++) to[at + i] = from[start + i] as number;
 }

@@ -1,7 +1,7 @@
 import { MessageError } from '@baton/errors';
-import type { HymbaConfig } from '@baton/hymba';
+import type { EngineModel } from '../engine.ts';
 import type { KvRows } from './kv-pool.ts';
-import { rowLimit } from './state-size.ts';
+import type { StateLayout } from './state-layout.ts';
 
 /** What a model remembers of one sequence, as plain data. */
 export interface SequenceMemory {
@@ -13,44 +13,84 @@ export interface SequenceMemory {
   readonly ssm: readonly Float32Array[];
 }
 
-/**
- * A session's memory without the meta tokens, which every session shares: of global caches all positions, of sliding ones
- * those in the window.
- */
-export interface SessionStateData extends SequenceMemory {
+/** What a session's memory has come to be after `tokens` tokens, without the meta tokens, which every session shares. */
+export interface StateDelta extends SequenceMemory {
   /** Of the model that made it: no other can go on from it. */
   readonly fingerprint: string;
   /** How many tokens it remembers. */
   readonly tokens: number;
+  /** The caches begin with the row of this token, or with a later one where that has left the window. */
+  readonly from: number;
 }
 
-/** Throws `MessageError` for data of another model, or where something is missing or has another size. */
-export function checkSessionState(data: SessionStateData, config: HymbaConfig, fingerprint: string): void {
-  const { tokens, caches, conv, ssm } = data;
-  const { metaTokens, contextLength, kvHeads, keySize, valueSize, layers } = config;
+/**
+ * A session's memory: deltas in order, each of which begins no later than the one before it ends. Rows may come twice, and
+ * those outside the window may be missing; convolution and scan are those of the last delta, and may be empty in others.
+ * Nobody writes to one, so threads share it.
+ */
+export type SessionState = readonly StateDelta[];
+
+/** How many tokens a state remembers. */
+export function tokensOf(state: SessionState): number {
+  return state.at(-1)?.tokens ?? 0;
+}
+
+/** Throws `MessageError` for the state of another model, or where something is missing or has another size. */
+export function checkSessionState(
+  state: SessionState,
+  layout: StateLayout,
+  { fingerprint, contextLength }: EngineModel,
+): void {
   const refuse = (what: string) => new MessageError('session state', what);
   const expect = (what: string, found: number, right: number) => {
     if (found !== right) throw refuse(`${what} is ${found}; it must be ${right}`);
   };
-  if (data.fingerprint !== fingerprint) {
-    throw refuse(`it belongs to model ${data.fingerprint}; this one is ${fingerprint}`);
+  const last = state.at(-1);
+  if (!last) throw refuse('it has no part');
+  let tokens = 0;
+  for (const delta of state) {
+    if (delta.fingerprint !== fingerprint) {
+      throw refuse(`it belongs to model ${delta.fingerprint}; this one is ${fingerprint}`);
+    }
+    if (!Number.isInteger(delta.tokens) || delta.tokens < tokens || delta.tokens > contextLength) {
+      throw refuse(`tokens is ${delta.tokens}; it must be from ${tokens} to ${contextLength}`);
+    }
+    tokens = delta.tokens;
+    checkRows(delta, layout, expect);
   }
-  if (!Number.isInteger(tokens) || tokens < 0 || tokens > contextLength) {
-    throw refuse(`tokens is ${tokens}; it must be from 0 to ${contextLength}`);
-  }
-  expect('the number of caches', caches.length, config.caches.length);
-  for (const [index, { kind }] of config.caches.entries()) {
-    const count = Math.min(tokens, rowLimit(config, kind) - metaTokens);
-    const rows = caches[index];
-    expect(`caches[${index}].count`, rows?.count ?? 0, count);
-    expect(`caches[${index}].keys.length`, rows?.keys.length ?? 0, kvHeads * count * keySize);
-    expect(`caches[${index}].values.length`, rows?.values.length ?? 0, kvHeads * count * valueSize);
+  for (const [index, window] of layout.windows.entries()) {
+    const first = Math.max(0, tokens - (window ?? tokens));
+    const begins = firstRow(state, index);
+    if (begins > first) throw refuse(`caches[${index}] begins at token ${begins}; it must begin at ${first}`);
   }
   for (const [name, parts, size] of [
-    ['conv', conv, (config.convKernel - 1) * config.innerSize],
-    ['ssm', ssm, config.stateSize * config.innerSize],
+    ['conv', last.conv, layout.conv[0] * layout.conv[1]],
+    ['ssm', last.ssm, layout.ssm[0] * layout.ssm[1]],
   ] as const) {
-    expect(`${name}.length`, parts.length, layers);
+    expect(`${name}.length`, parts.length, layout.layers);
     for (const [layer, values] of parts.entries()) expect(`${name}[${layer}].length`, values.length, size);
   }
+}
+
+function checkRows(
+  { caches, tokens }: StateDelta,
+  { kvHeads, keySize, valueSize, windows }: StateLayout,
+  expect: (what: string, found: number, right: number) => void,
+): void {
+  expect('the number of caches', caches.length, windows.length);
+  for (const [index, { count, keys, values }] of caches.entries()) {
+    expect(`caches[${index}].count`, count, Math.min(Math.max(0, Math.trunc(count)), tokens));
+    expect(`caches[${index}].keys.length`, keys.length, kvHeads * count * keySize);
+    expect(`caches[${index}].values.length`, values.length, kvHeads * count * valueSize);
+  }
+}
+
+/** The first token from which on a cache's rows are there without a gap. */
+function firstRow(state: SessionState, cache: number): number {
+  let first = tokensOf(state);
+  for (const { tokens, caches } of state.toReversed()) {
+    if (tokens < first) return first;
+    first = Math.min(first, tokens - (caches[cache]?.count ?? 0));
+  }
+  return first;
 }

@@ -251,7 +251,7 @@ describe('a pool', () => {
     expect(memory.caches.map(({ count }) => count)).toEqual([8, 20, 8]);
     const other = pool.allocate();
     append(pool, other, 4);
-    pool.load(other, memory, 24);
+    pool.load(other, [{ memory, length: 24 }]);
     expect(other.length).toBe(24);
     expect(pool.save(other, 4)).toEqual(memory);
     for (const kind of pool.kinds) {

@@ -1,6 +1,7 @@
 import type { HymbaConfig, KvCacheSpec } from '@baton/hymba';
 import { type KvCache, KvPool, type KvRows } from './kv-pool.ts';
 import type { SequenceMemory } from './session-state.ts';
+import { sharedCopy } from './shared-floats.ts';
 import { SlotArray } from './slot-array.ts';
 
 /** Room for one sequence's state. The pool moves it about, and so only the pool changes these. */
@@ -8,6 +9,12 @@ export interface Slot {
   /** Where its part of every array lies. */
   readonly index: number;
   /** Positions held, meta tokens included: the next token's position. */
+  readonly length: number;
+}
+
+/** What positions up to `length` left behind, the last of them in `memory`. */
+export interface SavedPart {
+  readonly memory: SequenceMemory;
   readonly length: number;
 }
 
@@ -116,7 +123,7 @@ export class StatePool {
   /** What is held from position `from` on, which must not be in the middle of a sliding window. */
   save(slot: Slot, from: number): SequenceMemory {
     const { index, length } = this.#own(slot);
-    const copies = (arrays: readonly SlotArray[]) => arrays.map((array) => array.view(index).slice());
+    const copies = (arrays: readonly SlotArray[]) => arrays.map((array) => sharedCopy(array.view(index)));
     const rows = (kind: KvPool, cache: KvCache) => {
       const first = from < this.#firstPosition ? from : Math.max(from, kind.firstHeld(length));
       return kind.read(index, first, length, cache);
@@ -131,20 +138,23 @@ export class StatePool {
     };
   }
 
-  /** Makes a slot remember `memory`, saved at `length`, on top of the positions before it that it holds. */
-  load(slot: Slot, memory: SequenceMemory, length: number): void {
+  /** Makes a slot remember what `parts` hold, each saved at its length, on top of the positions before that it holds. */
+  load(slot: Slot, parts: readonly SavedPart[]): void {
     const own = this.#own(slot);
-    this.fit(length);
-    for (const kind of this.kinds) {
-      for (const [index, cache] of kind.caches) {
-        const rows = memory.caches[index];
-        if (rows) kind.write(own.index, length - rows.count, cache, rows, 0);
+    this.fit(parts.at(-1)?.length ?? own.length);
+    for (const { memory, length } of parts) {
+      for (const kind of this.kinds) {
+        for (const [index, cache] of kind.caches) {
+          const rows = memory.caches[index];
+          if (rows) kind.write(own.index, length - rows.count, cache, rows, 0);
+        }
+        kind.unmask(own.index, own.length, length - own.length);
       }
-      kind.unmask(own.index, own.length, length - own.length);
+      own.length = length;
     }
-    for (const [layer, array] of this.conv.entries()) array.view(own.index).set(memory.conv[layer] ?? []);
-    for (const [layer, array] of this.ssm.entries()) array.view(own.index).set(memory.ssm[layer] ?? []);
-    own.length = length;
+    const { conv = [], ssm = [] } = parts.at(-1)?.memory ?? {};
+    for (const [layer, values] of conv.entries()) this.conv[layer]?.view(own.index).set(values);
+    for (const [layer, values] of ssm.entries()) this.ssm[layer]?.view(own.index).set(values);
   }
 
   #own(slot: Slot): OwnSlot {

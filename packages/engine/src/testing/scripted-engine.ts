@@ -7,6 +7,7 @@ import { EngineRuns } from '../engine-runs.ts';
 import type { Vocabulary } from '../sequence.ts';
 import { byteVocabulary } from './byte-vocabulary.ts';
 import { type Script, ScriptedRunner, type ScriptedState } from './scripted-runner.ts';
+import { scriptedLayout } from './scripted-state.ts';
 
 export interface ScriptedEngineOptions {
   /** What the model says to a request, up to its end of sequence. The default is a fixed text for each prompt. */
@@ -27,6 +28,7 @@ export interface ScriptedEngineOptions {
 /** An engine without a model, for tests: the real loop, sampler, stop conditions and detokeniser over a script. */
 export class ScriptedEngine implements Engine {
   readonly model: EngineModel;
+  readonly layout = scriptedLayout;
   readonly capacity: EngineCapacity;
   readonly #loop: BatchLoop<ScriptedState>;
   readonly #runs: EngineRuns;
@@ -60,11 +62,16 @@ export class ScriptedEngine implements Engine {
         if (!this.#running) void this.#run();
       },
       abort: (run) => this.#loop.abort(run),
+      drain: (run) => this.#loop.drain(run),
     });
   }
 
-  generate(request: EngineRequest, signal: AbortSignal): AsyncGenerator<EngineOutput, void, undefined> {
-    return this.#runs.generate(request, signal);
+  generate(
+    request: EngineRequest,
+    signal: AbortSignal,
+    drain?: AbortSignal,
+  ): AsyncGenerator<EngineOutput, void, undefined> {
+    return this.#runs.generate(request, signal, drain);
   }
 
   get died(): Promise<Error> {

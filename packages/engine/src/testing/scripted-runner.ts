@@ -2,6 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type BatonError, ServerError } from '@baton/errors';
 import type { Runner, StateStep } from '../batch/runner.ts';
 import type { EngineModel, EngineRequest } from '../engine.ts';
+import { checkSessionState, type SessionState, type StateDelta, tokensOf } from '../state/session-state.ts';
+import { checkScriptedState, scriptedLayout, scriptedState } from './scripted-state.ts';
 
 /** What the model says in one sequence. */
 export interface Script {
@@ -34,6 +36,7 @@ export interface ScriptedState {
 export class ScriptedRunner implements Runner<ScriptedState> {
   readonly model: EngineModel;
   readonly slots: number;
+  readonly layout = scriptedLayout;
   readonly #options: ScriptedRunnerOptions;
   readonly #states = new Set<ScriptedState>();
   /** What each step fed: for each sequence, how many tokens. */
@@ -55,9 +58,24 @@ export class ScriptedRunner implements Runner<ScriptedState> {
   }
 
   newState(request: EngineRequest): ScriptedState {
+    return this.#add(request, []);
+  }
+
+  importState(state: SessionState, request: EngineRequest): ScriptedState {
+    const tokens = [...request.prompt, ...request.replay];
+    checkSessionState(state, this.layout, this.model);
+    checkScriptedState(state, tokens);
+    return this.#add(request, tokens.slice(0, tokensOf(state)));
+  }
+
+  async exportState({ fed }: ScriptedState, from: number): Promise<StateDelta> {
+    return scriptedState(fed, from, this.model.fingerprint);
+  }
+
+  #add(request: EngineRequest, fed: number[]): ScriptedState {
     if (this.#states.size === this.slots) throw new RangeError(`all ${this.slots} slots are in use`);
     const script = this.#options.scriptOf(request);
-    const state = { script, promptLength: request.prompt.length, fed: [] };
+    const state = { script, promptLength: request.prompt.length, fed };
     this.#states.add(state);
     return state;
   }

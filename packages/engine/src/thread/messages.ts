@@ -1,6 +1,7 @@
 import type { BatchOptions } from '../batch/settings.ts';
 import type { Device } from '../device.ts';
 import type { EngineCapacity, EngineModel, EngineRequest } from '../engine.ts';
+import type { StateLayout } from '../state/state-layout.ts';
 import type { ThreadEvent } from './thread-event.ts';
 import type { ThreadFailure } from './thread-failure.ts';
 
@@ -17,12 +18,17 @@ export interface ThreadOptions extends BatchOptions {
 /** `run` numbers the calls of `generate`: one generation may come twice, when its job returns to the same worker. */
 export type ToThread =
   | { readonly type: 'generate'; readonly run: number; readonly request: EngineRequest }
-  | { readonly type: 'abort'; readonly run: number }
+  | { readonly type: 'abort' | 'drain'; readonly run: number }
   | { readonly type: 'close' };
 
 export type FromThread =
   | { readonly type: 'opening'; readonly stage: string }
-  | { readonly type: 'ready'; readonly model: EngineModel; readonly capacity: EngineCapacity }
+  | {
+      readonly type: 'ready';
+      readonly model: EngineModel;
+      readonly layout: StateLayout;
+      readonly capacity: EngineCapacity;
+    }
   | { readonly type: 'refused'; readonly failure: ThreadFailure }
   /** All that a step gave. */
   | { readonly type: 'events'; readonly events: readonly ThreadEvent[] };

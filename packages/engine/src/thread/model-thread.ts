@@ -39,7 +39,7 @@ async function runModel<State>(runner: OpenRunner<State>): Promise<void> {
   const loop = new BatchLoop({ runner, vocabulary, ...settings });
   onProgress('warming up');
   await runner.warmUp(settings.prefillChunk);
-  send({ type: 'ready', model: runner.model, capacity: loop.capacity });
+  send({ type: 'ready', model: runner.model, layout: runner.layout, capacity: loop.capacity });
   await serve(port, loop);
   await runner.close();
 }

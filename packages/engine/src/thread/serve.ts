@@ -17,6 +17,9 @@ export async function serve<State>(port: MessagePort, loop: BatchLoop<State>): P
       case 'abort':
         loop.abort(message.run);
         break;
+      case 'drain':
+        loop.drain(message.run);
+        break;
       case 'close':
         closed = true;
     }

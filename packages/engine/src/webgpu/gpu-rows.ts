@@ -1,6 +1,7 @@
 import type { HymbaConfig, KvCacheSpec } from '@baton/hymba';
 import { CacheRows } from '../state/cache-rows.ts';
 import type { KvRows } from '../state/kv-pool.ts';
+import { sharedFloats } from '../state/shared-floats.ts';
 
 /** One cache of one sequence, keys and values [heads, capacity, width], where JavaScript can read it. */
 export interface HostCache {
@@ -72,8 +73,8 @@ export class GpuRows extends CacheRows {
   read(cache: HostCache, first: number, end: number): KvRows {
     const { kvHeads, keySize, valueSize } = this.#config;
     const count = end - first;
-    const keys = new Float32Array(kvHeads * count * keySize);
-    const values = new Float32Array(kvHeads * count * valueSize);
+    const keys = sharedFloats(kvHeads * count * keySize);
+    const values = sharedFloats(kvHeads * count * valueSize);
     this.#eachRow(first, count, (row, at) => {
       keys.set(cache.keys.subarray(at * keySize, (at + 1) * keySize), row * keySize);
       values.set(cache.values.subarray(at * valueSize, (at + 1) * valueSize), row * valueSize);

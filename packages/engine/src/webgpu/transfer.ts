@@ -1,6 +1,8 @@
 import { graphNames, type HymbaConfig, type KvCacheSpec, webGpuStates } from '@baton/hymba';
 import { Tensor } from 'onnxruntime-node';
 import type { SequenceMemory } from '../state/session-state.ts';
+import { sharedCopy, sharedFloats } from '../state/shared-floats.ts';
+import type { SavedPart } from '../state/state-pool.ts';
 import { GpuRows } from './gpu-rows.ts';
 
 type Kind = KvCacheSpec['kind'];
@@ -9,12 +11,6 @@ type Kind = KvCacheSpec['kind'];
 export interface GpuMemory {
   readonly rows: Readonly<Record<Kind, GpuRows>>;
   readonly tensors: ReadonlyMap<string, Tensor>;
-}
-
-/** What positions up to `length` left behind, the last of them in `memory`. */
-export interface Part {
-  readonly memory: SequenceMemory;
-  readonly length: number;
 }
 
 /** A state before everything. */
@@ -34,7 +30,7 @@ export function blankMemory({
 }
 
 /** Tensors with room for `room` positions that hold the parts, of which a later one goes on from an earlier one. */
-export function toGpu(config: HymbaConfig, parts: readonly Part[], room: number): GpuMemory {
+export function toGpu(config: HymbaConfig, parts: readonly SavedPart[], room: number): GpuMemory {
   const { innerSize, stateSize } = config;
   const rows = { global: new GpuRows(config, 'global', room), sliding: new GpuRows(config, 'sliding', room) };
   const { conv, ssm } = parts.at(-1)?.memory ?? blankMemory(config);
@@ -48,9 +44,13 @@ export function toGpu(config: HymbaConfig, parts: readonly Part[], room: number)
     data.set(graphNames.keyCache(index), cache.keys);
     data.set(graphNames.valueCache(index), cache.values);
   }
-  for (const [layer, values] of conv.entries()) data.set(graphNames.conv(layer), values);
+  // The runtime takes no memory that threads share.
+  for (const [layer, values] of conv.entries()) data.set(graphNames.conv(layer), Float32Array.from(values));
   for (const [layer, values] of ssm.entries()) {
-    data.set(graphNames.ssm(layer), transposed(values, stateSize, innerSize));
+    data.set(
+      graphNames.ssm(layer),
+      transposed(values, stateSize, innerSize, new Float32Array(values.length)),
+    );
   }
   const tensors = webGpuStates(config).map(({ past, dims }) => {
     const sizes = dims.map((dim) => {
@@ -62,7 +62,7 @@ export function toGpu(config: HymbaConfig, parts: readonly Part[], room: number)
   return { rows, tensors: new Map(tensors) };
 }
 
-/** What is held of the positions `from` … `length`-1, the meta tokens' or all others; `host` has the elements of every input. */
+/** What is held of the positions `from` … `length`-1, with all meta tokens or none; `host` has the elements of every input. */
 export function toMemory(
   config: HymbaConfig,
   rows: GpuMemory['rows'],
@@ -76,17 +76,19 @@ export function toMemory(
   return {
     caches: config.caches.map(({ kind }, index) => {
       const cache = { keys: read(graphNames.keyCache(index)), values: read(graphNames.valueCache(index)) };
-      const first = from < metaTokens ? from : rows[kind].firstHeld(length);
+      const first = from < metaTokens ? from : Math.max(from, rows[kind].firstHeld(length));
       return rows[kind].read(cache, first, length);
     }),
-    conv: perLayer((layer) => read(graphNames.conv(layer)).slice()),
-    ssm: perLayer((layer) => transposed(read(graphNames.ssm(layer)), innerSize, stateSize)),
+    conv: perLayer((layer) => sharedCopy(read(graphNames.conv(layer)))),
+    ssm: perLayer((layer) => {
+      const values = read(graphNames.ssm(layer));
+      return transposed(values, innerSize, stateSize, sharedFloats(values.length));
+    }),
   };
 }
 
 /** [rows, columns] → [columns, rows]: WebGPU's scan keeps a channel's states together, all others a state's channels. */
-function transposed(from: Float32Array, rows: number, columns: number): Float32Array<ArrayBuffer> {
-  const to = new Float32Array(from.length);
+function transposed<To extends Float32Array>(from: Float32Array, rows: number, columns: number, to: To): To {
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++)
       to[column * rows + row] = from[row * columns + column] ?? 0;

@@ -14,12 +14,14 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Runner, StateStep, Step } from '../batch/runner.ts';
 import { checkStep } from '../check-step.ts';
 import type { EngineModel } from '../engine.ts';
-import { checkSessionState, type SessionStateData } from '../state/session-state.ts';
+import { checkSessionState, type SessionState, type StateDelta, tokensOf } from '../state/session-state.ts';
+import { type StateLayout, stateLayout } from '../state/state-layout.ts';
+import type { SavedPart } from '../state/state-pool.ts';
 import { slotBytes } from '../state/state-size.ts';
 import { gpuCapacity } from './gpu-rows.ts';
 import { openOnGpu } from './open-on-gpu.ts';
 import { stepInputs } from './step-inputs.ts';
-import { type GpuMemory, type Part, toGpu, toMemory } from './transfer.ts';
+import { type GpuMemory, toGpu, toMemory } from './transfer.ts';
 
 export interface WebGpuRunnerOptions {
   /** Sequences that it has room for. */
@@ -43,6 +45,7 @@ type OwnSequence = { -readonly [Field in keyof GpuSequence]: GpuSequence[Field] 
  */
 export class WebGpuRunner implements Runner<GpuSequence> {
   readonly model: EngineModel;
+  readonly layout: StateLayout;
   readonly slots: number;
   readonly #config: HymbaConfig;
   readonly #states: readonly WebGpuState[];
@@ -50,7 +53,7 @@ export class WebGpuRunner implements Runner<GpuSequence> {
   readonly #reader: InferenceSession;
   readonly #sequences = new Set<GpuSequence>();
   /** Where every sequence begins: right after the meta tokens. */
-  #start: readonly Part[] = [];
+  #start: readonly SavedPart[] = [];
 
   /**
    * Opens a converted model's folder. Throws `CheckpointError` for one that is damaged, or that has an operator which
@@ -94,6 +97,7 @@ export class WebGpuRunner implements Runner<GpuSequence> {
     this.#reader = parts.reader;
     this.#states = parts.states;
     this.slots = parts.slots;
+    this.layout = stateLayout(config);
     this.model = {
       fingerprint,
       vocabularySize: config.vocabularySize,
@@ -146,18 +150,18 @@ export class WebGpuRunner implements Runner<GpuSequence> {
     return this.#run(state, step);
   }
 
-  /** A copy of what `state` remembers, from which this model goes on anywhere. */
-  async exportState(state: GpuSequence): Promise<SessionStateData> {
+  async exportState(state: GpuSequence, from = 0): Promise<StateDelta> {
     const { metaTokens } = this.#config;
-    const { memory } = await this.#read(state, metaTokens);
-    return { fingerprint: this.model.fingerprint, tokens: state.length - metaTokens, ...memory };
+    const { memory } = await this.#read(state, metaTokens + from);
+    return { fingerprint: this.model.fingerprint, tokens: state.length - metaTokens, from, ...memory };
   }
 
-  /** Takes a slot for an exported state. Throws `MessageError` for one of another model or another layout. */
-  importState(data: SessionStateData): GpuSequence {
-    checkSessionState(data, this.#config, this.model.fingerprint);
-    const length = this.#config.metaTokens + data.tokens;
-    return this.#add([...this.#start, { memory: data, length }], length);
+  /** Throws `MessageError` for a state of another model or another layout, `RangeError` where no slot is free. */
+  importState(state: SessionState): GpuSequence {
+    checkSessionState(state, this.layout, this.model);
+    const { metaTokens } = this.#config;
+    const parts = state.map((memory) => ({ memory, length: metaTokens + memory.tokens }));
+    return this.#add([...this.#start, ...parts], metaTokens + tokensOf(state));
   }
 
   /** Frees the model's memory; no step may be running or come after. */
@@ -176,7 +180,7 @@ export class WebGpuRunner implements Runner<GpuSequence> {
     this.freeState(blank);
   }
 
-  #add(parts: readonly Part[], length: number): GpuSequence {
+  #add(parts: readonly SavedPart[], length: number): GpuSequence {
     if (this.#sequences.size === this.slots) throw new RangeError(`all ${this.slots} slots are in use`);
     const state: OwnSequence = { length, memory: toGpu(this.#config, parts, length + 1) };
     this.#sequences.add(state);
@@ -218,7 +222,7 @@ export class WebGpuRunner implements Runner<GpuSequence> {
   }
 
   /** What is held from position `from` on, in JavaScript's memory. */
-  async #read({ length, memory }: GpuSequence, from: number): Promise<Part> {
+  async #read({ length, memory }: GpuSequence, from: number): Promise<SavedPart> {
     const fresh = [...memory.tensors.values()].every(({ location }) => location === 'cpu');
     const outputs = fresh ? null : await this.#reader.run(Object.fromEntries(memory.tensors));
     const host = new Map(
