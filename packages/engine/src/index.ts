@@ -9,8 +9,8 @@ export type {
   StateRequest,
 } from './engine.ts';
 export type { KvRows } from './state/kv-pool.ts';
-export { type SessionState, type StateDelta, tokensOf } from './state/session-state.ts';
+export { checkSessionState, type SessionState, type StateDelta, tokensOf } from './state/session-state.ts';
 export { sharedFloats } from './state/shared-floats.ts';
-export type { StateLayout } from './state/state-layout.ts';
+export { type StateLayout, stateLayout } from './state/state-layout.ts';
 export type { ThreadOptions } from './thread/messages.ts';
 export { createEngine } from './threaded-engine.ts';

@@ -68,6 +68,12 @@ export class DependencyError extends BatonError {
   }
 }
 
+/** A store has no room for what it was given, also after the oldest has gone. */
+export class StoreFullError extends BatonError {
+  readonly code = 'store_full';
+  readonly retryable = false;
+}
+
 /** A setting that cannot work: the message names the variable, its value and what would be right. */
 export class ConfigurationError extends BatonError {
   readonly code = 'invalid_configuration';

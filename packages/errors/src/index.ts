@@ -12,5 +12,6 @@ export {
   RequestError,
   type RequestErrorCode,
   ServerError,
+  StoreFullError,
 } from './errors.ts';
 export { type ErrorCode, errorCodes, type JobOutcome, outcomeOf, outcomes } from './outcomes.ts';

@@ -39,6 +39,7 @@ export const outcomes = {
   rate_limit_exceeded: { status: 429, type: 'rate_limit_error', job: 'retry' },
   overloaded: unavailable,
   dependency_unavailable: unavailable,
+  store_full: unavailable,
   server_error: internal,
   invalid_configuration: internal,
   invalid_checkpoint: internal,

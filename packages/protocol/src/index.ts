@@ -24,6 +24,8 @@ export {
   queueName,
   redisPrefix,
   shardOf,
+  snapshotKeys,
+  snapshotTenants,
 } from './names.ts';
 export { parseMessage } from './parse.ts';
 export { type Sampling, samplingSchema } from './sampling.ts';

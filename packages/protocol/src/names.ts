@@ -24,3 +24,17 @@ export const logSubject = (shard: number, generationId: string): string =>
   `baton.log.${shard}.${generationId}`;
 export const liveSubject = (shard: number, generationId: string): string =>
   `baton.live.${shard}.${generationId}`;
+
+/** Redis keys of snapshots. A tenant's keys share a hash slot, so that one script may touch them all. */
+export const snapshotKeys = (tenant: string) => ({
+  page: (key: string) => `${redisPrefix}:snapshot:{${tenant}}:page:${key}`,
+  session: (session: string) => `${redisPrefix}:snapshot:{${tenant}}:session:${session}`,
+  /** How many sessions name each page. */
+  references: `${redisPrefix}:snapshot:{${tenant}}:references`,
+  /** Sessions by when they were stored last. */
+  sessions: `${redisPrefix}:snapshot:{${tenant}}:sessions`,
+  /** Bytes of all sessions. */
+  bytes: `${redisPrefix}:snapshot:{${tenant}}:bytes`,
+});
+/** Tenants with snapshots, by their bytes. */
+export const snapshotTenants = `${redisPrefix}:snapshot-tenants`;

@@ -7,11 +7,11 @@ import {
   queueName,
   redisPrefix,
 } from '@baton/protocol';
+import { connectRedis, RedisHealth } from '@baton/redis';
 import { ErrorCode, type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { applyFate, type Fate } from './job-fate.ts';
 import { queueTelemetry } from './queue-telemetry.ts';
-import { connectRedis, RedisHealth } from './redis-client.ts';
 
 /**
  * Runs one generation. What it throws decides the job's fate by the error's outcome in `@baton/errors`: `retry` puts it

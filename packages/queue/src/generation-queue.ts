@@ -6,10 +6,10 @@ import {
   queueName,
   redisPrefix,
 } from '@baton/protocol';
+import { connectRedis, RedisHealth } from '@baton/redis';
 import { type JobsOptions, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { queueTelemetry } from './queue-telemetry.ts';
-import { connectRedis, RedisHealth } from './redis-client.ts';
 
 export interface QueueCounts {
   /** Not taken by any worker: waiting, or put back to be tried again in a moment. */

@@ -1,0 +1,106 @@
+import { createHash } from 'node:crypto';
+import { type CodecTier, codecTiers } from '../codec/tiers.ts';
+import { SnapshotRefusal } from '../refusal.ts';
+import { ByteReader, ByteWriter } from './bytes.ts';
+import { type PageHead, type PartName, partNames } from './page.ts';
+
+/** A page as its manifest names it. */
+export interface PageEntry extends PageHead {
+  readonly key: string;
+  /** Stored bytes. */
+  readonly bytes: number;
+  /** Bytes of its values as float32. */
+  readonly rawBytes: number;
+}
+
+export interface Manifest {
+  /** SHA-256, in hexadecimal, of the model that made it. */
+  readonly fingerprint: string;
+  readonly tenant: string;
+  readonly session: string;
+  /** How many tokens it remembers, and SHA-256 of their ids. */
+  readonly tokens: number;
+  readonly tokenHash: string;
+  readonly pages: readonly PageEntry[];
+}
+
+const magic = Buffer.from('BATONSNP');
+const version = 1;
+
+/** The bytes of a manifest, documented in FORMAT.md. */
+export function encodeManifest(manifest: Manifest): Uint8Array<ArrayBuffer> {
+  const writer = new ByteWriter().bytes(magic).u16(version);
+  writer.bytes(Buffer.from(manifest.fingerprint, 'hex')).bytes(owner(manifest));
+  writer.u32(manifest.tokens).bytes(Buffer.from(manifest.tokenHash, 'hex')).u32(manifest.pages.length);
+  for (const page of manifest.pages) {
+    writer.u8(partNames.indexOf(page.part), codecTiers.indexOf(page.tier), page.group, 0);
+    writer.u32(page.first).u32(page.count).u32(page.bytes).u32(page.rawBytes);
+    writer.bytes(Buffer.from(page.key, 'hex'));
+  }
+  const body = writer.finish();
+  return new ByteWriter().bytes(body).bytes(sha256(body)).finish();
+}
+
+/** Throws `SnapshotRefusal` for bytes that are damaged, or those of another session, model or version. */
+export function decodeManifest(
+  bytes: Uint8Array,
+  expected: Pick<Manifest, 'tenant' | 'session' | 'fingerprint'>,
+): Manifest {
+  const reader = new ByteReader(bytes);
+  if (!magic.equals(reader.bytes(magic.length))) {
+    throw new SnapshotRefusal('corrupted', 'the manifest does not begin like one');
+  }
+  const found = reader.u16();
+  if (found !== version) {
+    throw new SnapshotRefusal(
+      'newer_version',
+      `the manifest has version ${found}; this Baton reads ${version}`,
+    );
+  }
+  const fingerprint = hex(reader.bytes(32));
+  const ownerFound = reader.bytes(32);
+  const tokens = reader.u32();
+  const tokenHash = hex(reader.bytes(32));
+  const pages = Array.from({ length: Math.min(reader.u32(), reader.left) }, () => readPage(reader));
+  const body = bytes.subarray(0, bytes.length - reader.left);
+  if (!sha256(body).equals(reader.bytes(32)) || reader.left > 0) {
+    throw new SnapshotRefusal('corrupted', "the manifest's checksum is wrong");
+  }
+  if (!owner(expected).equals(ownerFound)) {
+    throw new SnapshotRefusal('foreign_session', 'the manifest is of another session or tenant');
+  }
+  if (fingerprint !== expected.fingerprint) {
+    throw new SnapshotRefusal(
+      'foreign_model',
+      `the manifest is of model ${fingerprint}; this one is ${expected.fingerprint}`,
+    );
+  }
+  const { tenant, session } = expected;
+  return { fingerprint, tenant, session, tokens, tokenHash, pages };
+}
+
+function readPage(reader: ByteReader): PageEntry {
+  const part = partNames[reader.u8()] as PartName;
+  const tier = codecTiers[reader.u8()] as CodecTier;
+  const group = reader.u8();
+  reader.u8();
+  const [first, count, bytes, rawBytes] = [reader.u32(), reader.u32(), reader.u32(), reader.u32()];
+  return { part, tier, group, first, count, bytes, rawBytes, key: hex(reader.bytes(32)) };
+}
+
+/** SHA-256 of token ids as little-endian 32-bit numbers. */
+export function hashTokens(tokens: readonly number[]): string {
+  return hex(sha256(new Uint8Array(Uint32Array.from(tokens).buffer)));
+}
+
+function owner({ tenant, session }: Pick<Manifest, 'tenant' | 'session'>): Buffer {
+  return sha256(Buffer.from(`${tenant}\0${session}`));
+}
+
+function sha256(bytes: Uint8Array): Buffer {
+  return createHash('sha256').update(bytes).digest();
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
+}

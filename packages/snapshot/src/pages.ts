@@ -1,0 +1,171 @@
+import { type SessionState, type StateDelta, type StateLayout, sharedFloats, tokensOf } from '@baton/engine';
+import {
+  decodeRecurrent,
+  decodeRows,
+  encodeRecurrent,
+  encodeRows,
+  type RowRange,
+  type Rows,
+} from './codec/codec.ts';
+import type { CodecTier } from './codec/tiers.ts';
+import type { PageEntry } from './format/manifest.ts';
+import { openPage, type PageHead, pageKey, sealPage } from './format/page.ts';
+import { SnapshotRefusal } from './refusal.ts';
+
+/** Tokens of a page of keys and values. */
+export const pageTokens = 64;
+
+export interface Page {
+  readonly entry: PageEntry;
+  readonly bytes: Uint8Array;
+}
+
+/** Caches with the same window, which share their pages: those of a sliding window go out of use together. */
+export interface CacheGroup {
+  readonly window: number | null;
+  readonly caches: readonly number[];
+}
+
+export function cacheGroups({ windows }: StateLayout): CacheGroup[] {
+  return [...new Set(windows)].map((window) => ({
+    window,
+    caches: windows.flatMap((own, cache) => (own === window ? [cache] : [])),
+  }));
+}
+
+/**
+ * The pages of a state: those of `known` that are still right stay as they are, whole ones for good, and the rest is
+ * encoded. `fresh` are the latter. Throws `SnapshotRefusal` (`incomplete`) where the state lacks rows that no known page has.
+ */
+export function pagesOf(
+  state: SessionState,
+  known: readonly PageEntry[],
+  tier: CodecTier,
+  layout: StateLayout,
+): { readonly entries: readonly PageEntry[]; readonly fresh: readonly Page[] } {
+  const tokens = tokensOf(state);
+  const entries: PageEntry[] = [];
+  const fresh: Page[] = [];
+  const add = (page: Page) => {
+    fresh.push(page);
+    entries.push(page.entry);
+  };
+  for (const [group, { window, caches }] of cacheGroups(layout).entries()) {
+    const lowest = Math.max(0, tokens - (window ?? tokens));
+    for (let start = lowest - (lowest % pageTokens); start < tokens; start += pageTokens) {
+      const end = Math.min(start + pageTokens, tokens);
+      const first = Math.max(start, lowest);
+      const covers = ({ first: from, count }: RowRange) =>
+        from <= first && from >= start && from + count === end;
+      const old = known.find((entry) => entry.part === 'kv' && entry.group === group && covers(entry));
+      if (old) {
+        entries.push(old);
+        continue;
+      }
+      const { rows, range } = rowsOf(state, caches, { start, first, end }, layout);
+      // The last page is encoded again and again, and what is newest matters most.
+      const pageTier = tier === 'compact' && end - start < pageTokens ? 'int8' : tier;
+      const payload = encodeRows(rows, range, pageTier, layout);
+      add(seal({ part: 'kv', tier: pageTier, group, ...range }, payload, bytesOf(rows)));
+    }
+  }
+  const { conv, ssm } = state.at(-1) as StateDelta;
+  const payload = encodeRecurrent(conv, ssm, tier);
+  const raw = [...conv, ...ssm].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  add(seal({ part: 'recurrent', tier, group: 0, first: tokens, count: 0 }, payload, raw));
+  return { entries, fresh };
+}
+
+/** The state that pages hold. Throws `SnapshotRefusal` for pages that do not fit the layout or their entries. */
+export function stateOf(
+  pages: readonly Page[],
+  layout: StateLayout,
+  { fingerprint, tokens }: Pick<StateDelta, 'fingerprint' | 'tokens'>,
+): SessionState {
+  const groups = cacheGroups(layout);
+  const blank: Rows = { keys: sharedFloats(0), values: sharedFloats(0) };
+  const byEnd = new Map<number, { from: number; caches: (Rows & { readonly count: number })[] }>();
+  let recurrent: Pick<StateDelta, 'conv' | 'ssm'> | null = null;
+  for (const { entry, bytes } of pages) {
+    const { head, payload } = openPage(bytes);
+    if (!sameHead(head, entry))
+      throw new SnapshotRefusal('corrupted', 'a page is not what its manifest says');
+    if (head.part === 'recurrent') {
+      recurrent = decodeRecurrent(payload, head.tier, layout);
+      continue;
+    }
+    const group = groups[head.group];
+    const end = head.first + head.count;
+    if (!group || end > tokens) throw new SnapshotRefusal('corrupted', 'a page is of no cache of this model');
+    const rows = decodeRows(payload, group.caches.length, head, head.tier, layout);
+    const delta = byEnd.get(end) ?? {
+      from: head.first,
+      caches: layout.windows.map(() => ({ count: 0, ...blank })),
+    };
+    byEnd.set(end, delta);
+    delta.from = Math.min(delta.from, head.first);
+    for (const [index, cache] of group.caches.entries()) {
+      delta.caches[cache] = { count: head.count, ...(rows[index] ?? blank) };
+    }
+  }
+  if (!recurrent) throw new SnapshotRefusal('incomplete', 'the snapshot has no recurrent state');
+  const deltas = [...byEnd].sort(([a], [b]) => a - b);
+  return deltas.map(([end, { from, caches }]) => ({
+    fingerprint,
+    tokens: end,
+    from,
+    caches,
+    ...(end === tokens ? recurrent : { conv: [], ssm: [] }),
+  }));
+}
+
+function sameHead(a: PageHead, b: PageHead): boolean {
+  return (
+    a.part === b.part &&
+    a.tier === b.tier &&
+    a.group === b.group &&
+    a.first === b.first &&
+    a.count === b.count
+  );
+}
+
+function seal(head: PageHead, payload: Uint8Array, rawBytes: number): Page {
+  const bytes = sealPage(head, payload);
+  return { bytes, entry: { ...head, key: pageKey(bytes), bytes: bytes.length, rawBytes } };
+}
+
+function bytesOf(rows: readonly Rows[]): number {
+  return rows.reduce((sum, { keys, values }) => sum + keys.byteLength + values.byteLength, 0);
+}
+
+/** Rows of the tokens from `start`, or where those have left the window already from `first` at the latest, to `end`. */
+function rowsOf(
+  state: SessionState,
+  caches: readonly number[],
+  { start, first, end }: { readonly start: number; readonly first: number; readonly end: number },
+  layout: StateLayout,
+): { readonly rows: Rows[]; readonly range: RowRange } {
+  const count = (delta: StateDelta) => Math.min(...caches.map((cache) => delta.caches[cache]?.count ?? 0));
+  const delta = state.findLast(
+    (candidate) => candidate.tokens >= end && candidate.tokens - count(candidate) <= first,
+  );
+  if (!delta) throw new SnapshotRefusal('incomplete', `the state has no rows of tokens ${first} to ${end}`);
+  const from = Math.max(start, delta.tokens - count(delta));
+  const range = { first: from, count: end - from };
+  const { kvHeads, keySize, valueSize } = layout;
+  const rows = caches.map((cache): Rows => {
+    const { count: held, keys, values } = delta.caches[cache] as StateDelta['caches'][number];
+    const at = from - (delta.tokens - held);
+    const cut = (all: Float32Array, width: number) => {
+      if (at === 0 && held === range.count) return all;
+      const some = new Float32Array(kvHeads * range.count * width);
+      for (let head = 0; head < kvHeads; head++) {
+        const begin = (head * held + at) * width;
+        some.set(all.subarray(begin, begin + range.count * width), head * range.count * width);
+      }
+      return some;
+    };
+    return { keys: cut(keys, keySize), values: cut(values, valueSize) };
+  });
+  return { rows, range };
+}

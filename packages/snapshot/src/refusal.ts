@@ -1,0 +1,24 @@
+/** Why a snapshot cannot be gone on from. */
+export const refusalReasons = [
+  'truncated',
+  'corrupted',
+  'newer_version',
+  'foreign_model',
+  'foreign_session',
+  'other_tokens',
+  'page_missing',
+  'incomplete',
+  'store_unavailable',
+] as const;
+export type RefusalReason = (typeof refusalReasons)[number];
+
+/** A snapshot that is not gone on from: wrong tokens are worse than computing them again. */
+export class SnapshotRefusal extends Error {
+  readonly reason: RefusalReason;
+
+  constructor(reason: RefusalReason, message: string) {
+    super(message);
+    this.name = 'SnapshotRefusal';
+    this.reason = reason;
+  }
+}

@@ -1,0 +1,221 @@
+import {
+  checkSessionState,
+  type EngineModel,
+  type SessionState,
+  type StateLayout,
+  tokensOf,
+} from '@baton/engine';
+import { BatonError, MessageError } from '@baton/errors';
+import type { CodecTier } from './codec/tiers.ts';
+import {
+  decodeManifest,
+  encodeManifest,
+  hashTokens,
+  type Manifest,
+  type PageEntry,
+} from './format/manifest.ts';
+import { pageKey } from './format/page.ts';
+import { type Page, pagesOf, stateOf } from './pages.ts';
+import { type RefusalReason, SnapshotRefusal } from './refusal.ts';
+import type { SnapshotStore } from './stores/store.ts';
+
+/** Whose state: a generation's, or a shared prompt's. */
+export interface SessionRef {
+  readonly tenant: string;
+  readonly session: string;
+}
+
+export interface SaveReport {
+  /** How many tokens the stored state remembers. */
+  readonly tokens: number;
+  /** Bytes of all its values as float32, of all its pages, and of those that had to be stored now. */
+  readonly rawBytes: number;
+  readonly storedBytes: number;
+  readonly newBytes: number;
+  readonly milliseconds: number;
+}
+
+export type SaveResult =
+  | ({ readonly kind: 'saved' } & SaveReport)
+  | { readonly kind: 'failed'; readonly reason: string; readonly message: string };
+
+export type RestoreResult =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'refused'; readonly reason: RefusalReason; readonly message: string }
+  | {
+      readonly kind: 'restored';
+      readonly state: SessionState;
+      /** Bytes fetched, and how long fetching and decoding took. */
+      readonly bytes: number;
+      readonly milliseconds: number;
+    };
+
+/** What a worker asks of its snapshots. Nothing here throws: a generation goes on without them. */
+export interface SnapshotService {
+  /** Stores `state`, which remembers the first of `tokens`. */
+  save(ref: SessionRef, state: SessionState, tokens: readonly number[]): Promise<SaveResult>;
+  /**
+   * The state of `ref` where it remembers some of the first `tokens`, and no others. What is saved as `next` from then on
+   * keeps the pages that it came from.
+   */
+  restore(ref: SessionRef, tokens: readonly number[], next: SessionRef): Promise<RestoreResult>;
+  /** Takes a session out of the store. */
+  delete(ref: SessionRef): Promise<void>;
+  /** Nothing more is saved as `ref` here. */
+  release(ref: SessionRef): void;
+  close(): Promise<void>;
+}
+
+interface Known {
+  readonly version: string | null;
+  readonly pages: readonly PageEntry[];
+}
+
+export interface SnapshotsOptions {
+  readonly store: SnapshotStore;
+  readonly tier: CodecTier;
+  readonly layout: StateLayout;
+  readonly model: EngineModel;
+}
+
+/** Encodes states into a store and back, on the thread that it is called on. */
+export class Snapshots implements SnapshotService {
+  readonly #options: SnapshotsOptions;
+  /** By tenant and session, what this process knows to be stored. */
+  readonly #known = new Map<string, Known>();
+
+  constructor(options: SnapshotsOptions) {
+    this.#options = options;
+  }
+
+  async save(ref: SessionRef, state: SessionState, tokens: readonly number[]): Promise<SaveResult> {
+    const start = performance.now();
+    try {
+      const report = await this.#save(ref, state, tokens);
+      return { kind: 'saved', ...report, milliseconds: performance.now() - start };
+    } catch (error) {
+      // What is stored is not certain any more.
+      this.#known.delete(keyOf(ref));
+      const reason =
+        error instanceof SnapshotRefusal ? error.reason : error instanceof BatonError ? error.code : 'failed';
+      return { kind: 'failed', reason, message: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  async #save(ref: SessionRef, state: SessionState, tokens: readonly number[]) {
+    const { store, tier, layout, model } = this.#options;
+    const { version, pages: old } = this.#known.get(keyOf(ref)) ?? (await this.#stored(ref));
+    const { entries, fresh } = pagesOf(state, old, tier, layout);
+    const missing = await store.missing(
+      ref.tenant,
+      entries.map(({ key }) => key),
+    );
+    const toStore = fresh.filter(({ entry }) => missing.has(entry.key));
+    if (missing.size > toStore.length) {
+      throw new SnapshotRefusal(
+        'page_missing',
+        'a page that was stored is gone; the next snapshot stores all again',
+      );
+    }
+    await store.putPages(
+      ref.tenant,
+      toStore.map(({ entry, bytes }) => ({ key: entry.key, bytes })),
+    );
+    const count = tokensOf(state);
+    const manifest: Manifest = {
+      fingerprint: model.fingerprint,
+      ...ref,
+      tokens: count,
+      tokenHash: hashTokens(tokens.slice(0, count)),
+      pages: entries,
+    };
+    const bytes = encodeManifest(manifest);
+    const next = await store.putManifest(ref.tenant, ref.session, { bytes, pages: entries }, version);
+    if (next === null) throw new SnapshotRefusal('foreign_session', 'another worker has stored this session');
+    this.#known.set(keyOf(ref), { version: next, pages: entries });
+    return {
+      tokens: count,
+      rawBytes: sum(entries, ({ rawBytes }) => rawBytes),
+      storedBytes: bytes.length + sum(entries, ({ bytes }) => bytes),
+      newBytes: bytes.length + sum(toStore, ({ bytes }) => bytes.length),
+    };
+  }
+
+  async restore(ref: SessionRef, tokens: readonly number[], next: SessionRef): Promise<RestoreResult> {
+    const start = performance.now();
+    try {
+      return await this.#restore(ref, tokens, next, start);
+    } catch (error) {
+      const reason =
+        error instanceof SnapshotRefusal
+          ? error.reason
+          : error instanceof MessageError
+            ? 'incomplete'
+            : 'store_unavailable';
+      return { kind: 'refused', reason, message: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  async #restore(
+    ref: SessionRef,
+    tokens: readonly number[],
+    next: SessionRef,
+    start: number,
+  ): Promise<RestoreResult> {
+    const { store, layout, model } = this.#options;
+    const stored = await store.getManifest(ref.tenant, ref.session);
+    if (!stored) return { kind: 'none' };
+    const manifest = decodeManifest(stored.bytes, { ...ref, fingerprint: model.fingerprint });
+    const { tokens: count, pages: entries } = manifest;
+    if (count > tokens.length || hashTokens(tokens.slice(0, count)) !== manifest.tokenHash) {
+      throw new SnapshotRefusal(
+        'other_tokens',
+        `it remembers ${count} tokens that are not those of the sequence`,
+      );
+    }
+    const found = await store.getPages(
+      ref.tenant,
+      entries.map(({ key }) => key),
+    );
+    const pages = entries.map((entry, at): Page => {
+      const bytes = found[at];
+      if (!bytes) throw new SnapshotRefusal('page_missing', `page ${entry.key} is not in the store`);
+      if (pageKey(bytes) !== entry.key)
+        throw new SnapshotRefusal('corrupted', `page ${entry.key} is damaged`);
+      return { entry, bytes };
+    });
+    const state = stateOf(pages, layout, { fingerprint: model.fingerprint, tokens: count });
+    checkSessionState(state, layout, model);
+    const same = keyOf(ref) === keyOf(next);
+    this.#known.set(keyOf(next), { version: same ? stored.version : null, pages: entries });
+    const bytes = stored.bytes.length + sum(pages, ({ bytes }) => bytes.length);
+    return { kind: 'restored', state, bytes, milliseconds: performance.now() - start };
+  }
+
+  async delete(ref: SessionRef): Promise<void> {
+    this.#known.delete(keyOf(ref));
+    await this.#options.store.delete(ref.tenant, ref.session).catch(() => {});
+  }
+
+  release(ref: SessionRef): void {
+    this.#known.delete(keyOf(ref));
+  }
+
+  async close(): Promise<void> {
+    await this.#options.store.close();
+  }
+
+  /** What another process stored of a session: this one goes on from its version, and stores all pages anew. */
+  async #stored({ tenant, session }: SessionRef): Promise<Known> {
+    const stored = await this.#options.store.getManifest(tenant, session);
+    return { version: stored?.version ?? null, pages: [] };
+  }
+}
+
+function keyOf({ tenant, session }: SessionRef): string {
+  return `${tenant} ${session}`;
+}
+
+function sum<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((total, item) => total + of(item), 0);
+}

@@ -1,0 +1,204 @@
+import { createHash } from 'node:crypto';
+import { BatonError, ServerError, StoreFullError } from '@baton/errors';
+import { snapshotKeys, snapshotTenants } from '@baton/protocol';
+import { connectRedis, RedisHealth } from '@baton/redis';
+import type { Redis } from 'ioredis';
+import { scripts } from './redis-scripts.ts';
+import type { SnapshotStore, StoredManifest, StoredPage, StoreLimits, StoreUsage } from './store.ts';
+
+/** How long a page is kept that no manifest names yet. */
+const unnamedMs = 600_000;
+/** Pages a command carries, so that none holds Redis up. */
+const batch = 64;
+
+type Scripts = {
+  [Name in keyof typeof scripts]: (keys: number, ...args: (string | number | Buffer)[]) => Promise<unknown>;
+};
+
+/** Snapshots in Redis. A session that nobody continues is forgotten with its time to live. */
+export class RedisStore implements SnapshotStore {
+  readonly #client: Redis & Scripts;
+  readonly #health: RedisHealth;
+  readonly #limits: StoreLimits;
+
+  private constructor(client: Redis, health: RedisHealth, limits: StoreLimits) {
+    for (const [name, lua] of Object.entries(scripts)) client.defineCommand(name, { lua });
+    this.#client = client as Redis & Scripts;
+    this.#health = health;
+    this.#limits = limits;
+  }
+
+  /** Throws `DependencyError` where Redis does not answer now; later outages end by themselves. */
+  static async open(url: string, limits: StoreLimits): Promise<RedisStore> {
+    const health = new RedisHealth(url, () => {});
+    const client = await connectRedis(url, health, {
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 0,
+      commandTimeout: 1000,
+    });
+    return new RedisStore(client, health, limits);
+  }
+
+  async missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {
+    const { page } = snapshotKeys(tenant);
+    const missing = new Set<string>();
+    await this.#inBatches(keys, async (some) => {
+      const pipeline = this.#client.pipeline();
+      // Only ever longer: a page that a manifest names lives longer than this already.
+      for (const key of some) pipeline.pexpire(page(key), unnamedMs, 'GT').exists(page(key));
+      const answers = (await pipeline.exec()) ?? [];
+      for (const [index, key] of some.entries()) if (answers[index * 2 + 1]?.[1] !== 1) missing.add(key);
+    });
+    return missing;
+  }
+
+  async putPages(tenant: string, pages: readonly StoredPage[]): Promise<void> {
+    const { page } = snapshotKeys(tenant);
+    await this.#inBatches(pages, async (some) => {
+      const pipeline = this.#client.pipeline();
+      for (const { key, bytes } of some) pipeline.set(page(key), asBuffer(bytes), 'PX', unnamedMs, 'NX');
+      for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
+    });
+  }
+
+  async getPages(tenant: string, keys: readonly string[]): Promise<(Uint8Array | null)[]> {
+    const { page } = snapshotKeys(tenant);
+    const found: (Uint8Array | null)[] = [];
+    await this.#inBatches(keys, async (some) => {
+      found.push(...(await this.#client.mgetBuffer(some.map(page))));
+    });
+    return found;
+  }
+
+  async putManifest(
+    tenant: string,
+    session: string,
+    { bytes, pages }: StoredManifest,
+    replaces: string | null,
+  ): Promise<string | null> {
+    const size = bytes.length + pages.reduce((sum, page) => sum + page.bytes, 0);
+    const { quotaBytes, totalBytes, ttlSeconds } = this.#limits;
+    if (size > Math.min(quotaBytes, totalBytes)) {
+      throw new StoreFullError(
+        `a snapshot of ${size} bytes does not fit the ${Math.min(quotaBytes, totalBytes)} that a tenant may store`,
+      );
+    }
+    const version = createHash('sha256').update(bytes).digest('hex');
+    const keys = snapshotKeys(tenant);
+    return this.#ask(async () => {
+      const answer = await this.#client.putManifest(
+        4,
+        keys.session(session),
+        keys.references,
+        keys.sessions,
+        keys.bytes,
+        keys.page(''),
+        session,
+        replaces ?? '',
+        version,
+        asBuffer(bytes),
+        size,
+        Date.now(),
+        // Pages outlive the session that names them, which is forgotten by its time.
+        2 * ttlSeconds * 1000 + unnamedMs,
+        ...pages.map(({ key }) => key),
+      );
+      if (answer === 'conflict') return null;
+      if (answer === 'missing')
+        throw new ServerError('a page went before its manifest came; it is put again');
+      await this.#makeRoom(tenant);
+      return version;
+    });
+  }
+
+  async getManifest(tenant: string, session: string) {
+    return this.#ask(async () => {
+      const key = snapshotKeys(tenant).session(session);
+      const [bytes, version] = await this.#client.hmgetBuffer(key, 'bytes', 'version');
+      return bytes && version ? { bytes, version: version.toString() } : null;
+    });
+  }
+
+  async delete(tenant: string, session: string): Promise<void> {
+    await this.#ask(async () => {
+      await this.#forget(tenant, session);
+      await this.#client.zadd(snapshotTenants, String((await this.usage(tenant)).bytes), tenant);
+    });
+  }
+
+  async usage(tenant: string): Promise<StoreUsage> {
+    return this.#ask(async () => {
+      const keys = snapshotKeys(tenant);
+      const [bytes, sessions] = await Promise.all([
+        this.#client.get(keys.bytes),
+        this.#client.zcard(keys.sessions),
+      ]);
+      return { bytes: Number(bytes ?? 0), sessions };
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#client.disconnect();
+  }
+
+  async #forget(tenant: string, session: string): Promise<void> {
+    const keys = snapshotKeys(tenant);
+    const where = [keys.session(session), keys.references, keys.sessions, keys.bytes];
+    await this.#client.forget(4, ...where, keys.page(''), session);
+  }
+
+  /** Forgets what is too old, and the oldest of whoever has too much. */
+  async #makeRoom(tenant: string): Promise<void> {
+    const { ttlSeconds, quotaBytes, totalBytes } = this.#limits;
+    const { sessions } = snapshotKeys(tenant);
+    const before = Date.now() - ttlSeconds * 1000;
+    for (const old of await this.#client.zrange(
+      sessions,
+      '0',
+      String(before),
+      'BYSCORE',
+      'LIMIT',
+      0,
+      batch,
+    )) {
+      await this.#forget(tenant, old);
+    }
+    let bytes = (await this.usage(tenant)).bytes;
+    while (bytes > quotaBytes) bytes = await this.#forgetOldest(tenant);
+    await this.#client.zadd(snapshotTenants, String(bytes), tenant);
+    for (;;) {
+      const tenants = await this.#client.zrange(snapshotTenants, '0', '-1', 'WITHSCORES');
+      const total = tenants.reduce((sum, entry, at) => (at % 2 === 1 ? sum + Number(entry) : sum), 0);
+      const largest = tenants.at(-2);
+      if (total <= totalBytes || largest === undefined) return;
+      await this.#client.zadd(snapshotTenants, String(await this.#forgetOldest(largest)), largest);
+    }
+  }
+
+  /** Gives the tenant's bytes after that. */
+  async #forgetOldest(tenant: string): Promise<number> {
+    const [oldest] = await this.#client.zrange(snapshotKeys(tenant).sessions, '0', '0');
+    if (oldest === undefined) return 0;
+    await this.#forget(tenant, oldest);
+    return (await this.usage(tenant)).bytes;
+  }
+
+  async #inBatches<T>(items: readonly T[], work: (some: readonly T[]) => Promise<void>): Promise<void> {
+    await this.#ask(async () => {
+      for (let at = 0; at < items.length; at += batch) await work(items.slice(at, at + batch));
+    });
+  }
+
+  async #ask<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof BatonError) throw error;
+      throw this.#health.unavailable(error);
+    }
+  }
+}
+
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}

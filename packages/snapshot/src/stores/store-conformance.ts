@@ -1,0 +1,158 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { StoreFullError } from '@baton/errors';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { SnapshotStore, StoreLimits } from './store.ts';
+
+const roomy: StoreLimits = { ttlSeconds: 3600, quotaBytes: 1e9, totalBytes: 1e9 };
+
+/** What holds for every store: to be called in a test file of each. `open` opens the same store each time. */
+export function describeStoreConformance(
+  name: string,
+  open: (limits: StoreLimits) => Promise<SnapshotStore>,
+): void {
+  describe(`${name} conforms`, () => {
+    let store: SnapshotStore;
+    beforeAll(async () => {
+      store = await open(roomy);
+    });
+    afterAll(() => store?.close());
+
+    let tenants = 0;
+    const newTenant = () => `tenant-${name.toLowerCase()}-${tenants++}`;
+    const page = (size = 100) => {
+      const bytes = new Uint8Array(randomBytes(size));
+      return { key: createHash('sha256').update(bytes).digest('hex'), bytes };
+    };
+    const manifestOf = (pages: readonly ReturnType<typeof page>[]) => ({
+      bytes: new Uint8Array(randomBytes(50)),
+      pages: pages.map(({ key, bytes }) => ({ key, bytes: bytes.length })),
+    });
+    const put = async (on: SnapshotStore, tenant: string, session: string, sizes: readonly number[]) => {
+      const pages = sizes.map((size) => page(size));
+      await on.putPages(tenant, pages);
+      const manifest = manifestOf(pages);
+      const version = await on.putManifest(tenant, session, manifest, null);
+      expect(version).not.toBeNull();
+      return { pages, manifest, version, keys: pages.map(({ key }) => key) };
+    };
+
+    it('gives back what it was given, and tells what it has not', async () => {
+      const tenant = newTenant();
+      const pages = Array.from({ length: 150 }, (_, i) => page(i * 7));
+      const stranger = page();
+      await store.putPages(tenant, pages);
+      const keys = [...pages, stranger].map(({ key }) => key);
+      expect(await store.missing(tenant, keys)).toEqual(new Set([stranger.key]));
+      const found = await store.getPages(tenant, keys.toReversed());
+      expect(found[0]).toBeNull();
+      expect(found.slice(1).map((bytes) => Buffer.from(bytes ?? []))).toEqual(
+        pages.toReversed().map(({ bytes }) => Buffer.from(bytes)),
+      );
+    });
+
+    it('replaces a manifest only by one that knows it', async () => {
+      const tenant = newTenant();
+      expect(await store.getManifest(tenant, 's')).toBeNull();
+      const { manifest, version, pages } = await put(store, tenant, 's', [10, 20]);
+      const stored = await store.getManifest(tenant, 's');
+      expect(Buffer.from(stored?.bytes ?? [])).toEqual(Buffer.from(manifest.bytes));
+      expect(stored?.version).toBe(version);
+      const next = manifestOf(pages);
+      expect(await store.putManifest(tenant, 's', next, null)).toBeNull();
+      expect(await store.putManifest(tenant, 's', next, 'another')).toBeNull();
+      const replaced = await store.putManifest(tenant, 's', next, version);
+      expect(replaced).not.toBeNull();
+      expect((await store.getManifest(tenant, 's'))?.version).toBe(replaced);
+      const rivals = await Promise.all(
+        [1, 2, 3].map(() => store.putManifest(tenant, 's', manifestOf(pages), replaced)),
+      );
+      expect(rivals.filter((winner) => winner !== null)).toHaveLength(1);
+    });
+
+    it('refuses a manifest whose pages are not there', async () => {
+      const tenant = newTenant();
+      await expect(store.putManifest(tenant, 's', manifestOf([page()]), null)).rejects.toThrow(/page/);
+      expect(await store.getManifest(tenant, 's')).toBeNull();
+    });
+
+    it('shows a tenant nothing of another one', async () => {
+      const [own, other] = [newTenant(), newTenant()];
+      const { keys } = await put(store, own, 's', [10]);
+      expect(await store.getManifest(other, 's')).toBeNull();
+      expect(await store.missing(other, keys)).toEqual(new Set(keys));
+      expect(await store.getPages(other, keys)).toEqual([null]);
+      await store.delete(other, 's');
+      expect(await store.getManifest(own, 's')).not.toBeNull();
+      expect(await store.usage(other)).toEqual({ bytes: 0, sessions: 0 });
+    });
+
+    it('forgets a session on request, and no page that another one names', async () => {
+      const tenant = newTenant();
+      const { pages, keys } = await put(store, tenant, 'first', [1000, 2000]);
+      const own = page(500);
+      await store.putPages(tenant, [own]);
+      await store.putManifest(tenant, 'second', manifestOf([...pages.slice(0, 1), own]), null);
+      expect(await store.usage(tenant)).toEqual({ bytes: 3000 + 1500 + 100, sessions: 2 });
+      await store.delete(tenant, 'first');
+      await store.delete(tenant, 'never there');
+      expect(await store.getManifest(tenant, 'first')).toBeNull();
+      const [shared, , kept] = await store.getPages(tenant, [...keys, own.key]);
+      expect([shared?.length, kept?.length]).toEqual([1000, 500]);
+      expect(await store.usage(tenant)).toEqual({ bytes: 1550, sessions: 1 });
+    });
+
+    it("forgets a tenant's oldest sessions beyond its quota, and refuses what never fits", async () => {
+      const small = await open({ ...roomy, quotaBytes: 5000 });
+      const tenant = newTenant();
+      for (const session of ['a', 'b', 'c', 'd']) {
+        await put(small, tenant, session, [1900]);
+        // Sessions are told apart by when they came, to the millisecond.
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      const kept = await Promise.all(
+        ['a', 'b', 'c', 'd'].map((session) => small.getManifest(tenant, session)),
+      );
+      expect(kept.map((manifest) => manifest !== null)).toEqual([false, false, true, true]);
+      expect((await small.usage(tenant)).bytes).toBeLessThanOrEqual(5000);
+      await expect(put(small, tenant, 'e', [6000])).rejects.toThrow(StoreFullError);
+      expect(await small.getManifest(tenant, 'd')).not.toBeNull();
+      await small.close();
+    });
+
+    it('forgets what nobody continued in time', async () => {
+      const tenant = newTenant();
+      await put(store, tenant, 'old', [10]);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      const hasty = await open({ ...roomy, ttlSeconds: 0.02 });
+      await put(hasty, tenant, 'new', [10]);
+      expect(await store.getManifest(tenant, 'old')).toBeNull();
+      await hasty.close();
+    });
+
+    it('never loses a page in use while others come and go', async () => {
+      const tenant = newTenant();
+      const shared = [page(300), page(400)];
+      const sharedKeys = shared.map(({ key }) => key);
+      await store.putPages(tenant, shared);
+      expect(await store.putManifest(tenant, 'root', manifestOf(shared), null)).not.toBeNull();
+      await Promise.all(
+        Array.from({ length: 8 }, async (_, worker) => {
+          let version: string | null = null;
+          for (let round = 0; round < 6; round++) {
+            const own = page(200);
+            await store.putPages(tenant, [own]);
+            version = await store.putManifest(tenant, `s${worker}`, manifestOf([...shared, own]), version);
+            expect(version).not.toBeNull();
+            expect(await store.missing(tenant, [...sharedKeys, own.key])).toEqual(new Set());
+            if (round % 3 === 2) {
+              await store.delete(tenant, `s${worker}`);
+              version = null;
+            }
+          }
+        }),
+      );
+      expect(await store.missing(tenant, sharedKeys)).toEqual(new Set());
+      expect((await store.usage(tenant)).sessions).toBe(1);
+    });
+  });
+}

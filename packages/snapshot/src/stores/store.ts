@@ -1,0 +1,58 @@
+/** A page to store, under the key that is its content's hash. */
+export interface StoredPage {
+  readonly key: string;
+  readonly bytes: Uint8Array;
+}
+
+/** What names a session's pages. */
+export interface StoredManifest {
+  readonly bytes: Uint8Array;
+  /** Keys of the pages that it needs, and how many bytes they have. */
+  readonly pages: readonly { readonly key: string; readonly bytes: number }[];
+}
+
+export interface StoreUsage {
+  readonly bytes: number;
+  readonly sessions: number;
+}
+
+/**
+ * Where snapshots are kept. A tenant's pages are found under its name only, so that no tenant can learn what another one
+ * has. Methods throw `DependencyError` soon where the store does not answer, and `StoreFullError` where there is no room.
+ */
+export interface SnapshotStore {
+  /** Which of the pages are not there; those that are stay for a while longer. */
+  missing(tenant: string, keys: readonly string[]): Promise<Set<string>>;
+  /** Keeps pages for a short while, until a manifest names them. */
+  putPages(tenant: string, pages: readonly StoredPage[]): Promise<void>;
+  /** In the order of `keys`; null for what is not there. */
+  getPages(tenant: string, keys: readonly string[]): Promise<(Uint8Array | null)[]>;
+  /**
+   * Compare-and-set: `replaces` is the version read or written before, null for none. Gives the new version, or null where
+   * another is there. From then on its pages stay until the manifest is replaced, deleted or forgotten.
+   */
+  putManifest(
+    tenant: string,
+    session: string,
+    manifest: StoredManifest,
+    replaces: string | null,
+  ): Promise<string | null>;
+  getManifest(
+    tenant: string,
+    session: string,
+  ): Promise<{ readonly bytes: Uint8Array; readonly version: string } | null>;
+  /** Forgets a session, and the pages that no other one of its tenant names. */
+  delete(tenant: string, session: string): Promise<void>;
+  usage(tenant: string): Promise<StoreUsage>;
+  close(): Promise<void>;
+}
+
+/** Bounds that every store keeps. */
+export interface StoreLimits {
+  /** Seconds until a session is forgotten that nobody continues. */
+  readonly ttlSeconds: number;
+  /** Bytes of one tenant's sessions; beyond them its oldest are forgotten. A shared page counts for each that names it. */
+  readonly quotaBytes: number;
+  /** Bytes of all sessions; beyond them the oldest of all are forgotten. */
+  readonly totalBytes: number;
+}

@@ -1,0 +1,58 @@
+import { type SessionState, stateLayout } from '@baton/engine';
+import { parseConfig, referenceConfig } from '@baton/hymba';
+import { type CodecTier, codecTiers } from '@baton/snapshot';
+import { pagesOf, stateOf } from '@baton/snapshot/pages';
+import { noiseState } from '@baton/snapshot/testing';
+import { summarize } from '../engine/report/statistics.ts';
+import type { Cell } from '../engine/report/table.ts';
+
+/**
+ * Stored bytes and speeds of each tier for a session of the 1.5B's sizes, whose state is Gaussian noise, keys with channels
+ * of unequal sizes. Speeds are in bytes of the state as float16, on one core; pages are encoded one after another.
+ */
+export async function* codec({ tokens = 8192, rounds = 3 } = {}): AsyncGenerator<Record<string, Cell>> {
+  const layout = stateLayout(parseConfig(JSON.stringify(await referenceConfig('hymba-1.5b')), 'hymba-1.5b'));
+  const float16 = 2 * countOf(noiseState(layout, tokens, ''));
+  /** Llama-3.2-3B: 28 layers of 8 KV heads of 128, keys and values, as float16. */
+  const llama = 2 * 28 * 2 * 8 * 128 * tokens;
+  for (const tier of codecTiers) yield measure(tier);
+
+  function measure(tier: CodecTier): Record<string, Cell> {
+    const [encode, decode]: [number[], number[]] = [[], []];
+    let [stored, added] = [0, 0];
+    for (let round = 0; round < rounds; round++) {
+      const seed = 1000 * round + 1;
+      const state = noiseState(layout, tokens, '', seed);
+      const start = performance.now();
+      const { entries, fresh } = pagesOf(state, [], tier, layout);
+      const encoded = performance.now();
+      stateOf(fresh, layout, { fingerprint: '', tokens });
+      encode.push(float16 / 1000 / (encoded - start));
+      decode.push(float16 / 1000 / (performance.now() - encoded));
+      stored = entries.reduce((sum, { bytes }) => sum + bytes, 0);
+      const later = pagesOf(noiseState(layout, tokens + 256, '', seed), entries, tier, layout);
+      added = later.fresh.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    }
+    return {
+      tier,
+      tokens,
+      'stored MB': stored / 1e6,
+      'float16 MB': float16 / 1e6,
+      '÷ float16': stored / float16,
+      'Llama-3.2-3B ÷ this': llama / stored,
+      'encode MB/s': summarize(encode),
+      'decode MB/s': summarize(decode),
+      'MB for 256 tokens more': added / 1e6,
+    };
+  }
+}
+
+function countOf(state: SessionState): number {
+  return state
+    .flatMap(({ caches, conv, ssm }) => [
+      ...caches.flatMap(({ keys, values }) => [keys, values]),
+      ...conv,
+      ...ssm,
+    ])
+    .reduce((sum, { length }) => sum + length, 0);
+}
