@@ -174,10 +174,11 @@ describe('a snapshot', () => {
       const state = [upTo(history, 256, 0)];
       let moved: SessionState = state;
       const errors: number[] = [];
+      await open(tier).save(ref, state, ids(400));
       for (let move = 0; move < 16; move++) {
-        const snapshots = open(tier);
-        await snapshots.save(ref, moved, ids(400));
-        moved = await restored(snapshots, ids(400));
+        const worker = open(tier);
+        moved = await restored(worker, ids(400));
+        await worker.save(ref, moved, ids(400));
         errors.push(rowError(moved, state));
       }
       expect(errors[0]).toBeGreaterThan(0);
