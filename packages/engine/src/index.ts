@@ -9,7 +9,14 @@ export type {
   StateRequest,
 } from './engine.ts';
 export type { KvRows } from './state/kv-pool.ts';
-export { checkSessionState, type SessionState, type StateDelta, tokensOf } from './state/session-state.ts';
+export {
+  checkSessionState,
+  type SessionState,
+  type StateDelta,
+  stateBytes,
+  tokensOf,
+  trimState,
+} from './state/session-state.ts';
 export { sharedFloats } from './state/shared-floats.ts';
 export { type StateLayout, stateLayout } from './state/state-layout.ts';
 export type { ThreadOptions } from './thread/messages.ts';

@@ -61,6 +61,22 @@ export const variables = {
   BATON_STATE_MEMORY: wholeNumber(1, 16_777_216).optional(),
   /** Generations that may wait in the queue before new ones are refused with 503. */
   BATON_QUEUE_LIMIT: wholeNumber(1, 1_000_000).default(1000),
+  /** Where snapshots of running sessions are kept: redis://…, or file:///folder that all workers see. Unset: BATON_REDIS_URL. */
+  BATON_SNAPSHOT_STORE: url('redis:', 'rediss:', 'file:').optional(),
+  /** How much a snapshot keeps: exact (every bit), int8, or compact (about 3 bits a key or value). */
+  BATON_SNAPSHOT_CODEC: z
+    .enum(['exact', 'int8', 'compact'], 'must be exact, int8 or compact')
+    .default('exact'),
+  /** Tokens between two snapshots, and so the most that are computed again when a worker is lost. */
+  BATON_SNAPSHOT_TOKENS: wholeNumber(1, 65_536).default(64),
+  /** Hours after which a session's snapshot is forgotten that nobody continues. */
+  BATON_SNAPSHOT_TTL_HOURS: wholeNumber(1, 8760).default(24),
+  /** Megabytes (MiB) of all snapshots; the oldest of whoever has most are forgotten first. */
+  BATON_SNAPSHOT_MEMORY: wholeNumber(1, 16_777_216).default(4096),
+  /** Megabytes (MiB) of one tenant's snapshots. */
+  BATON_SNAPSHOT_QUOTA: wholeNumber(1, 16_777_216).default(1024),
+  /** Megabytes (MiB) of states of ended turns that a worker keeps in its memory for the next turn. */
+  BATON_WARM_MEMORY: wholeNumber(0, 16_777_216).default(512),
   /** How many workers may claim one generation before it fails with `server_error`. */
   BATON_MAX_CLAIMS: wholeNumber(1, 1000).default(5),
   /** Token-log streams that generations are spread over. Every process must use the same number. */

@@ -14,6 +14,8 @@ export function exampleJob(
     model: 'hymba-tiny-stories',
     created_at: 1_700_000_000_000,
     prompt: [1, 5, 6],
+    parent: null,
+    continuable: true,
     echo: {},
     ...job,
     sampling: { ...greedySampling, ...sampling },

@@ -19,6 +19,10 @@ export const generationJobSchema = z.strictObject({
   created_at: z.int(),
   /** Prompt token ids, as rendered and tokenised by the gateway; never re-tokenised. */
   prompt: z.array(z.int().min(0)).min(1),
+  /** The generation before it in its conversation, whose prompt and output are this prompt's first `tokens` ids. */
+  parent: z.strictObject({ id: generationId, tokens: z.int().min(1) }).nullable(),
+  /** Whether another generation may come to name this one as its parent: its state is then kept. */
+  continuable: z.boolean(),
   sampling: samplingSchema,
   /** Fields of the request that the endpoint's objects echo back; opaque to workers. */
   echo: z.record(z.string(), z.unknown()),

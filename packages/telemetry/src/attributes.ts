@@ -27,4 +27,12 @@ export const attributes = {
   /** Tokens of an earlier owner that were replayed instead of sampled. */
   replayedTokens: 'baton.replayed_tokens',
   tenant: 'baton.tenant',
+
+  /** Where a sequence's state came from (`warm`, `snapshot`, `none`), whose it was, and why not something else. */
+  restoreSource: 'baton.restore.source',
+  restoreOf: 'baton.restore.of',
+  restoreReason: 'baton.restore.reason',
+  restoredTokens: 'baton.restore.tokens',
+  restoredBytes: 'baton.restore.bytes',
+  restoreMilliseconds: 'baton.restore.milliseconds',
 } as const;

@@ -6,10 +6,12 @@ import { BatonError, ConfigurationError } from '@baton/errors';
 import { embeddedModel, ensureConverted } from '@baton/hymba';
 import { TokenLog } from '@baton/log';
 import { GenerationConsumer } from '@baton/queue';
+import { openSnapshots } from '@baton/snapshot';
 import { startTelemetry } from '@baton/telemetry';
 import { pino } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
 import { runGeneration } from './run-generation.ts';
+import { SessionStates } from './states/session-states.ts';
 
 async function main(): Promise<void> {
   const env = loadEnv(process.env, [
@@ -25,6 +27,13 @@ async function main(): Promise<void> {
     'BATON_PREFILL_CHUNK',
     'BATON_STEP_TOKENS',
     'BATON_STATE_MEMORY',
+    'BATON_SNAPSHOT_STORE',
+    'BATON_SNAPSHOT_CODEC',
+    'BATON_SNAPSHOT_TOKENS',
+    'BATON_SNAPSHOT_TTL_HOURS',
+    'BATON_SNAPSHOT_MEMORY',
+    'BATON_SNAPSHOT_QUOTA',
+    'BATON_WARM_MEMORY',
     'BATON_MAX_CLAIMS',
     'BATON_LOG_SHARDS',
     'BATON_LOG_REPLICAS',
@@ -59,6 +68,27 @@ async function main(): Promise<void> {
     },
     (stage) => logger.info({ model: model.folder }, `model: ${stage}`),
   );
+  const snapshots = await openSnapshots({
+    storeUrl: env.BATON_SNAPSHOT_STORE ?? redisUrl,
+    limits: {
+      ttlSeconds: env.BATON_SNAPSHOT_TTL_HOURS * 3600,
+      quotaBytes: env.BATON_SNAPSHOT_QUOTA * 2 ** 20,
+      totalBytes: env.BATON_SNAPSHOT_MEMORY * 2 ** 20,
+    },
+    tier: env.BATON_SNAPSHOT_CODEC,
+    layout: engine.layout,
+    model: engine.model,
+  });
+  const states = new SessionStates({
+    snapshots,
+    layout: engine.layout,
+    every: env.BATON_SNAPSHOT_TOKENS,
+    warmBytes: env.BATON_WARM_MEMORY * 2 ** 20,
+    onSave: (generation, result) => {
+      if (result.kind === 'saved') logger.debug({ generation, ...result }, 'snapshot saved');
+      else logger.warn({ generation, reason: result.reason }, `snapshot not saved: ${result.message}`);
+    },
+  });
   const log = await TokenLog.open(natsUrl, {
     shards: env.BATON_LOG_SHARDS,
     replicas: env.BATON_LOG_REPLICAS,
@@ -66,7 +96,7 @@ async function main(): Promise<void> {
   });
   const consumer = await GenerationConsumer.start(
     redisUrl,
-    (job, signal) => runGeneration(job, signal, { log, engine, workerId }),
+    (job, signal) => runGeneration(job, signal, { log, engine, states, workerId }),
     {
       concurrency: engine.capacity.slots,
       name: workerId,
@@ -85,7 +115,7 @@ async function main(): Promise<void> {
     stopping = true;
     logger.info({ reason, running: consumer.active }, 'stopping');
     await consumer.close(env.BATON_SHUTDOWN_TIMEOUT * 1000);
-    await Promise.allSettled([engine.close(), log.close()]);
+    await Promise.allSettled([engine.close(), states.close(), log.close()]);
     await telemetry.shutdown();
     process.exit(exitCode);
   };

@@ -1,29 +1,49 @@
-import type { Engine } from '@baton/engine';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Engine, type EngineRequest, tokensOf } from '@baton/engine';
 import { ScriptedEngine } from '@baton/engine/testing';
 import { EngineDiedError, FencedError, ServerError } from '@baton/errors';
 import { TokenLog } from '@baton/log';
 import { type GenerationJob, type LogState, newId } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
+import { DiskStore } from '@baton/snapshot/disk-store';
+import { Snapshots } from '@baton/snapshot/snapshots';
 import { startTestNats, type TestServer } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runGeneration } from './run-generation.ts';
+import { SessionStates } from './states/session-states.ts';
 
 describe('runGeneration', () => {
   let nats: TestServer;
   let log: TokenLog;
+  let folder: string;
   beforeAll(async () => {
     nats = await startTestNats();
     log = await TokenLog.open(nats.url);
+    folder = await mkdtemp(join(tmpdir(), 'baton-worker-'));
   });
   afterAll(async () => {
     await log?.close();
     await nats?.stop();
+    await rm(folder, { recursive: true });
   });
 
   const never = new AbortController().signal;
   const newJob = () => exampleJob({ id: newId('resp'), sampling: { max_tokens: 500 } });
-  const run = (job: GenerationJob, engine: Engine, { signal = never, workerId = 'worker-1' } = {}) =>
-    runGeneration(job, signal, { log, engine, workerId });
+  /** A worker's states, over a store that all workers of a test share. */
+  const statesOf = (engine: Engine, every = 64) => {
+    const limits = { ttlSeconds: 60, quotaBytes: 1e9, totalBytes: 1e9 };
+    const { layout, model } = engine;
+    const store = new DiskStore(folder, limits);
+    const snapshots = new Snapshots({ store, tier: 'exact', layout, model });
+    return new SessionStates({ snapshots, layout, every, warmBytes: 1e6 });
+  };
+  const run = (
+    job: GenerationJob,
+    engine: Engine,
+    { signal = never, workerId = 'worker-1', states = statesOf(engine) } = {},
+  ) => runGeneration(job, signal, { log, engine, states, workerId });
 
   async function stateOf({ id }: GenerationJob): Promise<LogState> {
     const state = await log.read(id);
@@ -131,5 +151,106 @@ describe('runGeneration', () => {
     const taken = await stateOf(job);
     await former;
     expect(await stateOf(job)).toEqual(taken);
+  });
+
+  /** The requests that an engine was asked to run. */
+  function watched(engine: Engine): { engine: Engine; requests: EngineRequest[] } {
+    const requests: EngineRequest[] = [];
+    const generate: Engine['generate'] = (request, ...signals) => {
+      requests.push(request);
+      return engine.generate(request, ...signals);
+    };
+    return {
+      requests,
+      engine: {
+        ...engine,
+        model: engine.model,
+        layout: engine.layout,
+        capacity: engine.capacity,
+        died: engine.died,
+        generate,
+        close: () => engine.close(),
+      },
+    };
+  }
+
+  it('goes on from the newest snapshot where another worker died, and replays only what came after it', async () => {
+    const job = newJob();
+    const dying = new ScriptedEngine({ stepMs: 2 });
+    const died = expect(run(job, dying, { states: statesOf(dying, 8) })).rejects.toThrow(EngineDiedError);
+    await tokensLogged(job, 40);
+    await dying.close();
+    await died;
+    const { engine, requests } = watched(new ScriptedEngine());
+    await run(job, engine, { workerId: 'worker-2' });
+    const [request] = requests;
+    const remembered = tokensOf(request?.resume ?? []);
+    expect(remembered).toBeGreaterThan(job.prompt.length + (request?.replay.length ?? 0) - 24);
+    expect((await stateOf(job)).tokens).toEqual((await undisturbed()).tokens);
+  });
+
+  it('hands its very last token on when it is drained', async () => {
+    const job = newJob();
+    const drain = new AbortController();
+    const stopped = run(job, new ScriptedEngine({ stepMs: 2 }), { signal: drain.signal });
+    await tokensLogged(job, 20);
+    drain.abort(new Error('draining'));
+    await expect(stopped).rejects.toThrow('draining');
+    const { engine, requests } = watched(new ScriptedEngine());
+    await run(job, engine, { workerId: 'worker-2' });
+    const logged = requests[0]?.replay.length ?? 0;
+    expect(tokensOf(requests[0]?.resume ?? [])).toBe(job.prompt.length + logged - 1);
+    expect((await stateOf(job)).tokens).toEqual((await undisturbed()).tokens);
+  });
+
+  it('goes on from the turn before: in memory, from its snapshot in two branches, or by computing again', async () => {
+    const first = newJob();
+    const worker = new ScriptedEngine();
+    const states = statesOf(worker);
+    await run(first, worker, { states });
+    const { tokens } = await stateOf(first);
+    const prompt = [...first.prompt, ...tokens, 7, 8, 9];
+    const parent = { id: first.id, tokens: prompt.length - 3 };
+    const follow = async (on: SessionStates, overrides: Partial<GenerationJob> = {}) => {
+      const job = exampleJob({
+        id: newId('resp'),
+        prompt,
+        parent,
+        sampling: { max_tokens: 30 },
+        ...overrides,
+      });
+      const { engine, requests } = watched(new ScriptedEngine());
+      await run(job, engine, { states: on });
+      const { terminal, tokens: said } = await stateOf(job);
+      if (terminal?.kind !== 'finish') throw new Error('not finished');
+      return { resumed: tokensOf(requests[0]?.resume ?? []), cached: terminal.usage.cached_tokens, said };
+    };
+    const warm = await follow(states);
+    const stored = await follow(statesOf(worker));
+    const again = await follow(statesOf(worker));
+    const anew = await follow(statesOf(worker), { parent: null });
+    // The last token of the first turn was sampled and never fed.
+    expect([warm, stored, again].map(({ resumed }) => resumed)).toEqual(Array(3).fill(parent.tokens - 1));
+    expect([warm, stored, again, anew].map(({ cached }) => cached)).toEqual([
+      ...Array(3).fill(parent.tokens - 1),
+      0,
+    ]);
+    for (const { said } of [stored, again, anew]) expect(said).toEqual(warm.said);
+  });
+
+  it('computes again what a foreign or damaged snapshot cannot give', async () => {
+    const first = newJob();
+    const worker = new ScriptedEngine();
+    await run(first, worker);
+    const { tokens } = await stateOf(first);
+    const other = exampleJob({
+      id: newId('resp'),
+      prompt: [...first.prompt.slice(1), 5, ...tokens, 7],
+      parent: { id: first.id, tokens: first.prompt.length + tokens.length },
+    });
+    const { engine, requests } = watched(new ScriptedEngine());
+    await run(other, engine);
+    expect(requests[0]?.resume).toBeUndefined();
+    expect((await stateOf(other)).terminal).toMatchObject({ kind: 'finish', usage: { cached_tokens: 0 } });
   });
 });

@@ -1,12 +1,14 @@
-import type { Engine } from '@baton/engine';
+import { type Engine, type EngineOutput, tokensOf } from '@baton/engine';
 import { BatonError, outcomeOf, ServerError } from '@baton/errors';
 import type { LogWriter, TokenLog } from '@baton/log';
 import type { FinishReason, GenerationJob, LogState } from '@baton/protocol';
 import { attributes, withSpan } from '@baton/telemetry';
+import type { Restored, SessionStates, StateTracker } from './states/session-states.ts';
 
 export interface GenerationContext {
   readonly log: TokenLog;
   readonly engine: Engine;
+  readonly states: SessionStates;
   readonly workerId: string;
 }
 
@@ -18,18 +20,22 @@ export interface GenerationContext {
 export async function runGeneration(
   job: GenerationJob,
   signal: AbortSignal,
-  { log, engine, workerId }: GenerationContext,
+  { log, engine, states, workerId }: GenerationContext,
 ): Promise<void> {
   const { state, writer } = await withSpan('claim', {}, () => log.claim(job, workerId));
   if (writer === null) return;
   try {
-    const { reason, sampled } = await run(job, { state, writer, engine, signal });
+    const restored = await restore(job, state, states);
+    const tracker = states.track(job, restored);
+    const run = new GenerationRun(job, { state, writer, engine, signal, restored, tracker, states });
+    const { reason, sampled } = await run.toEnd();
+    await tracker.finish();
     await writer.append({
       kind: 'finish',
       reason,
       usage: {
         prompt_tokens: job.prompt.length,
-        cached_tokens: 0,
+        cached_tokens: restored.of === 'parent' ? Math.min(restored.tokens, job.prompt.length) : 0,
         completion_tokens: state.tokens.length + sampled,
       },
     });
@@ -44,66 +50,124 @@ export async function runGeneration(
   }
 }
 
-/** Prefills the prompt and what the log already holds, then decodes the rest into the log. */
-async function run(
-  job: GenerationJob,
-  {
-    state,
-    writer,
-    engine,
-    signal,
-  }: { state: LogState; writer: LogWriter; engine: Engine; signal: AbortSignal },
-): Promise<{ reason: FinishReason; sampled: number }> {
-  const outputs = engine
-    .generate(
-      {
-        id: job.id,
-        tenant: job.tenant,
-        prompt: job.prompt,
-        replay: state.tokens,
-        replayTextLength: state.text.length,
-        sampling: job.sampling,
-        promptLogprobsFrom: state.promptLogprobs.length,
-      },
-      AbortSignal.any([writer.cancelled, writer.lost, signal]),
-    )
-    [Symbol.asyncIterator]();
-
-  const prefill = {
-    [attributes.inputTokens]: job.prompt.length,
-    [attributes.replayedTokens]: state.tokens.length,
-    [attributes.epoch]: state.epoch,
-  };
-  let next = await withSpan('prefill', { attributes: prefill }, async () => {
-    let output = await outputs.next();
-    while (!output.done && output.value.kind === 'prompt') {
-      writer.push(output.value);
-      output = await outputs.next();
-    }
-    return output;
+function restore(job: GenerationJob, state: LogState, states: SessionStates): Promise<Restored> {
+  return withSpan('restore', {}, async (span) => {
+    const restored = await states.restore(job, state);
+    span.setAttributes({
+      [attributes.restoreSource]: restored.source,
+      [attributes.restoreReason]: restored.why,
+      [attributes.restoredTokens]: restored.tokens,
+      [attributes.restoredBytes]: restored.bytes,
+      [attributes.restoreMilliseconds]: restored.milliseconds,
+      ...(restored.of && { [attributes.restoreOf]: restored.of }),
+    });
+    return restored;
   });
+}
 
-  return withSpan('decode', {}, async (span) => {
-    let reason: FinishReason | undefined;
-    let sampled = 0;
-    while (!next.done) {
-      const output = next.value;
-      if (output.kind === 'tokens') {
-        const { finish, ...entry } = output;
-        writer.push(entry);
-        sampled += entry.tokens.length;
-        reason = finish;
+interface RunContext {
+  readonly state: LogState;
+  readonly writer: LogWriter;
+  readonly engine: Engine;
+  readonly signal: AbortSignal;
+  readonly restored: Restored;
+  readonly tracker: StateTracker;
+  readonly states: SessionStates;
+}
+
+/** One owner's part of a generation: from the state that it restored to the end, or to where it hands over. */
+class GenerationRun {
+  readonly #job: GenerationJob;
+  readonly #context: RunContext;
+  readonly #outputs: AsyncIterator<EngineOutput>;
+  /** Prompt and output. */
+  readonly #tokens: number[];
+  #saved: Promise<void> = Promise.resolve();
+
+  constructor(job: GenerationJob, context: RunContext) {
+    const { state, writer, engine, signal, restored, tracker } = context;
+    this.#job = job;
+    this.#context = context;
+    this.#tokens = [...job.prompt, ...state.tokens];
+    const request = {
+      id: job.id,
+      tenant: job.tenant,
+      prompt: job.prompt,
+      replay: state.tokens,
+      replayTextLength: state.text.length,
+      sampling: job.sampling,
+      promptLogprobsFrom: state.promptLogprobs.length,
+      ...(restored.state.length > 0 && { resume: restored.state }),
+      states: tracker.request,
+    };
+    const stop = AbortSignal.any([writer.cancelled, writer.lost]);
+    this.#outputs = engine.generate(request, stop, signal)[Symbol.asyncIterator]();
+  }
+
+  /** Prefills the prompt and what the log already holds, then decodes the rest into the log. */
+  async toEnd(): Promise<{ reason: FinishReason; sampled: number }> {
+    const { state, writer, signal, tracker } = this.#context;
+    const first = await this.#prefill();
+    return withSpan('decode', {}, async (span) => {
+      let reason: FinishReason | undefined;
+      let next = first;
+      while (!next.done) {
+        this.#take(next.value);
+        if (next.value.kind === 'tokens') reason = next.value.finish;
+        next = await this.#outputs.next();
       }
-      next = await outputs.next();
+      await writer.flush();
+      await this.#saved;
+      const sampled = this.#tokens.length - this.#job.prompt.length - state.tokens.length;
+      span.setAttribute(attributes.outputTokens, sampled);
+      if (reason !== undefined) {
+        span.setAttribute(attributes.finishReasons, [reason]);
+        return { reason, sampled };
+      }
+      // The sequence was stopped, and not because the log is lost: `flush` would have thrown.
+      if (!writer.cancelled.aborted && signal.aborted) {
+        await tracker.handOver();
+        throw signal.reason;
+      }
+      return { reason: 'cancelled', sampled };
+    });
+  }
+
+  /** Gives the first output with a token, or the end. */
+  #prefill(): Promise<IteratorResult<EngineOutput>> {
+    const { state, restored, states } = this.#context;
+    const spanAttributes = {
+      [attributes.inputTokens]: this.#job.prompt.length,
+      [attributes.replayedTokens]: state.tokens.length,
+      [attributes.epoch]: state.epoch,
+    };
+    return withSpan('prefill', { attributes: spanAttributes }, async () => {
+      const start = performance.now();
+      let output = await this.#outputs.next();
+      while (!output.done && output.value.kind !== 'tokens') {
+        this.#take(output.value);
+        output = await this.#outputs.next();
+      }
+      states.costs.prefilled(this.#tokens.length - tokensOf(restored.state), performance.now() - start);
+      return output;
+    });
+  }
+
+  #take(output: EngineOutput): void {
+    const { writer, tracker } = this.#context;
+    switch (output.kind) {
+      case 'prompt':
+        writer.push(output);
+        break;
+      case 'state':
+        // What is saved must not be ahead of the log, whose tokens alone another worker would know.
+        this.#saved = tracker.add(output.state, this.#tokens, writer.flush());
+        break;
+      case 'tokens': {
+        const { finish: _, ...entry } = output;
+        writer.push(entry);
+        this.#tokens.push(...entry.tokens);
+      }
     }
-    await writer.flush();
-    span.setAttribute(attributes.outputTokens, sampled);
-    if (reason !== undefined) {
-      span.setAttribute(attributes.finishReasons, [reason]);
-      return { reason, sampled };
-    }
-    // The sequence was aborted, and not because the log is lost: `flush` would have thrown.
-    if (!writer.cancelled.aborted) signal.throwIfAborted();
-    return { reason: 'cancelled', sampled };
-  });
+  }
 }

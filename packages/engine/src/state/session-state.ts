@@ -35,6 +35,33 @@ export function tokensOf(state: SessionState): number {
   return state.at(-1)?.tokens ?? 0;
 }
 
+/** Bytes of all values. */
+export function stateBytes(state: SessionState): number {
+  return state
+    .flatMap(({ caches, conv, ssm }) => [
+      ...caches.flatMap(({ keys, values }) => [keys, values]),
+      ...conv,
+      ...ssm,
+    ])
+    .reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+/** The same state without what no model would read: rows that have left their window, recurrent states of the past. */
+export function trimState(state: SessionState, { windows }: StateLayout): SessionState {
+  const tokens = tokensOf(state);
+  const none = { count: 0, keys: new Float32Array(), values: new Float32Array() };
+  return state.map((delta, at) => {
+    if (at === state.length - 1) return delta;
+    const isOut = (window: number | null | undefined) => window != null && delta.tokens <= tokens - window;
+    return {
+      ...delta,
+      caches: delta.caches.map((rows, cache) => (isOut(windows[cache]) ? none : rows)),
+      conv: [],
+      ssm: [],
+    };
+  });
+}
+
 /** Throws `MessageError` for the state of another model, or where something is missing or has another size. */
 export function checkSessionState(
   state: SessionState,

@@ -62,6 +62,8 @@ export async function responseJob(
     model: model.name,
     created_at: Date.now(),
     prompt,
+    parent: null,
+    continuable: body.store ?? true,
     sampling,
     echo,
   };

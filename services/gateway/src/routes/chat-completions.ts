@@ -89,6 +89,8 @@ function chatJobs(body: ChatRequest, model: ServedModel): { head: CompletionHead
       model: model.name,
       created_at: now,
       prompt,
+      parent: null,
+      continuable: false,
       // Every choice draws its own numbers.
       sampling: { ...sampling, seed: choiceSeed(sampling.seed, index) },
       echo: {},

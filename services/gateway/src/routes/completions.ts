@@ -109,6 +109,8 @@ function completionJobs(
         model: model.name,
         created_at: now,
         prompt,
+        parent: null,
+        continuable: false,
         // Every choice draws its own numbers, and a prompt the same ones in whatever company it comes.
         sampling: { ...sampling, seed: choiceSeed(sampling.seed, choice) },
         echo,
