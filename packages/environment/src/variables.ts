@@ -87,8 +87,10 @@ export const variables = {
   BATON_LOG_MAX_AGE_HOURS: wholeNumber(1, 8760).default(24),
   /** Largest request body and WebSocket message, in bytes. */
   BATON_BODY_LIMIT: wholeNumber(1024, 268_435_456).default(4_194_304),
-  /** Seconds a stopping process waits for its running work before it gives it up. */
+  /** Seconds a stopping gateway waits for its connections before it drops them. */
   BATON_SHUTDOWN_TIMEOUT: wholeNumber(0, 3600).default(10),
+  /** Seconds a stopping worker may take to hand its generations over to others. */
+  BATON_DRAIN_TIMEOUT: wholeNumber(1, 3600).default(10),
   /** Least severe log lines that are written. */
   BATON_LOG_LEVEL: z
     .enum(

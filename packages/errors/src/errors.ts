@@ -32,7 +32,7 @@ export class RequestError extends BatonError {
 
 /** A model, response or route that is not there, or not this tenant's: the two answer alike. */
 export class NotFoundError extends BatonError {
-  readonly code: 'model_not_found' | 'response_not_found' | 'route_not_found';
+  readonly code: 'model_not_found' | 'response_not_found' | 'route_not_found' | 'worker_not_found';
   readonly param: string | null;
   readonly retryable = false;
 

@@ -36,6 +36,7 @@ export const outcomes = {
   model_not_found: notFound,
   response_not_found: notFound,
   route_not_found: notFound,
+  worker_not_found: notFound,
   rate_limit_exceeded: { status: 429, type: 'rate_limit_error', job: 'retry' },
   overloaded: unavailable,
   dependency_unavailable: unavailable,

@@ -42,16 +42,16 @@ export class LogWriter {
   }
 
   /**
-   * Takes `entry` to be stored as soon as possible and returns at once. Nothing may follow a terminal entry. Throws
+   * Takes `entry` to be stored as soon as possible and returns at once. Nothing may follow a terminal entry, or `released`. Throws
    * what this writer failed with.
    */
   push(entry: WorkerEntry): void {
     this.#throwFailure();
     if (this.#ended) {
-      throw new LogCorruptedError(this.generationId, `${entry.kind} entry pushed after the terminal entry`);
+      throw new LogCorruptedError(this.generationId, `${entry.kind} entry pushed after the last one`);
     }
     if (entry.kind === 'tokens' && entry.tokens.length === 0 && entry.text === '') return;
-    this.#ended = entry.kind === 'finish' || entry.kind === 'error';
+    this.#ended = entry.kind === 'finish' || entry.kind === 'error' || entry.kind === 'released';
 
     const last = this.#pending.at(-1);
     const merged = last === undefined ? null : mergeEntries(last, entry);
@@ -119,17 +119,15 @@ export class LogWriter {
   }
 
   async #append(part: WorkerEntry): Promise<void> {
-    const entry: LogEntry = {
-      v: 1,
-      ...part,
-      epoch: this.epoch,
-      sequence_number: this.#nextSequenceNumber,
-    };
+    const internal = part.kind === 'released';
+    const entry: LogEntry = internal
+      ? { v: 1, ...part, epoch: this.epoch }
+      : { v: 1, ...part, epoch: this.epoch, sequence_number: this.#nextSequenceNumber };
     for (;;) {
       const result = await this.#store.append(this.generationId, entry, this.#top);
       if ('stored' in result) {
         this.#top = result.stored;
-        this.#nextSequenceNumber++;
+        if (!internal) this.#nextSequenceNumber++;
         return;
       }
       for (const met of result.conflict) this.#meet(met);

@@ -1,3 +1,12 @@
+export {
+  type CommandReply,
+  commandReplySchema,
+  type WorkerCommand,
+  type WorkerStatus,
+  workerCommandSchema,
+  workerStates,
+  workerStatusSchema,
+} from './fleet.ts';
 export { choiceGenerationId, generationId, type IdPrefix, newId } from './ids.ts';
 export { type Endpoint, endpointSchema, type GenerationJob, generationJobSchema } from './job.ts';
 export {
@@ -14,8 +23,10 @@ export {
   usageSchema,
   type WorkerEntry,
 } from './log-entry.ts';
-export { applyEntry, emptyLogState, type LogState } from './log-state.ts';
+export { applyEntry, crashesOf, emptyLogState, type LogState } from './log-state.ts';
 export {
+  commandSubject,
+  heartbeatSubject,
   liveStreamSubjects,
   liveSubject,
   logStream,

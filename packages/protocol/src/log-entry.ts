@@ -28,7 +28,7 @@ export type Usage = z.infer<typeof usageSchema>;
 
 /**
  * One entry of a generation's token log. Entries with a `sequence_number` are the generation's history, counted
- * contiguously from 0; `claimed` and `cancel_requested` are internal and carry none. Entries never change.
+ * contiguously from 0; `claimed`, `released` and `cancel_requested` are internal and carry none. Entries never change.
  */
 export const logEntrySchema = z.discriminatedUnion('kind', [
   /** Entry 0: the generation was accepted. */
@@ -41,6 +41,8 @@ export const logEntrySchema = z.discriminatedUnion('kind', [
   }),
   /** A worker took ownership: appends of every lower epoch fail from here on. */
   z.strictObject({ v, kind: z.literal('claimed'), epoch: epoch.min(1), worker: z.string() }),
+  /** The owner has stopped at a token boundary for another worker to go on. */
+  z.strictObject({ v, kind: z.literal('released'), epoch: epoch.min(1) }),
   /** Somebody asked for the generation to stop; its owner meets this entry at its next append or claim. */
   z.strictObject({ v, kind: z.literal('cancel_requested') }),
   /** Log-probabilities of prompt tokens `from`, `from + 1`, … */
@@ -91,6 +93,7 @@ export type TerminalEntry = LogEntryOf<'finish'> | LogEntryOf<'error'>;
 export type WorkerEntry =
   | Pick<LogEntryOf<'prompt'>, 'kind' | 'from' | 'logprobs'>
   | Pick<LogEntryOf<'tokens'>, 'kind' | 'tokens' | 'text' | 'logprobs'>
+  | Pick<LogEntryOf<'released'>, 'kind'>
   | Pick<LogEntryOf<'finish'>, 'kind' | 'reason' | 'usage'>
   | Pick<LogEntryOf<'error'>, 'kind' | 'code' | 'message'>;
 

@@ -9,6 +9,10 @@ export interface LogState {
   job: GenerationJob | null;
   /** Highest epoch claimed; 0 before the first claim. */
   epoch: number;
+  /** How many owners have stopped of their own accord, for another worker to go on. */
+  releases: number;
+  /** The worker that claimed last; null before the first claim, and once that one has released. */
+  owner: string | null;
   /** The next entry's sequence number. */
   nextSequenceNumber: number;
   /** How many prompt tokens have their log-probabilities in the log. */
@@ -25,6 +29,8 @@ export function emptyLogState(generationId: string): LogState {
     generationId,
     job: null,
     epoch: 0,
+    releases: 0,
+    owner: null,
     nextSequenceNumber: 0,
     promptLogprobs: [],
     tokens: [],
@@ -52,6 +58,14 @@ export function applyEntry(state: LogState, entry: LogEntry): void {
   if (entry.kind === 'claimed') {
     if (entry.epoch !== state.epoch + 1) refuse(`claims epoch ${entry.epoch} on top of epoch ${state.epoch}`);
     state.epoch = entry.epoch;
+    state.owner = entry.worker;
+    return;
+  }
+  if (entry.kind === 'released') {
+    if (entry.epoch !== state.epoch || state.owner === null)
+      refuse(`of epoch ${entry.epoch}, the owner's is ${state.epoch}`);
+    state.releases++;
+    state.owner = null;
     return;
   }
   if (entry.sequence_number !== state.nextSequenceNumber) {
@@ -80,4 +94,13 @@ export function applyEntry(state: LogState, entry: LogEntry): void {
       state.tokenLogprobs.push(...(entry.logprobs ?? []));
       break;
   }
+}
+
+/** How many owners were lost: they claimed, and neither ended nor released. The present owner is not one of them. */
+export function crashesOf({
+  epoch,
+  releases,
+  owner,
+}: Pick<LogState, 'epoch' | 'releases' | 'owner'>): number {
+  return epoch - releases - (owner === null ? 0 : 1);
 }

@@ -38,3 +38,9 @@ export const snapshotKeys = (tenant: string) => ({
 });
 /** Tenants with snapshots, by their bytes. */
 export const snapshotTenants = `${redisPrefix}:snapshot-tenants`;
+
+/** Where workers tell how they are. */
+export const heartbeatSubject = 'baton.fleet.heartbeat';
+/** Where one worker is told what to do; a worker's name may hold characters that a subject may not. */
+export const commandSubject = (worker: string): string =>
+  `baton.fleet.command.${Buffer.from(worker).toString('base64url')}`;

@@ -50,7 +50,6 @@ async function consume(handler: GenerationHandler, overrides: Partial<ConsumerOp
   const givenUp: GivenUp[] = [];
   const consumer = await GenerationConsumer.start(redis.url, handler, {
     concurrency: 4,
-    maxClaims: 5,
     onGivenUp: async (id, error, job) => {
       givenUp.push({ id, error, job });
     },
@@ -257,23 +256,29 @@ describe('a worker that dies', () => {
     expect(givenUp).toEqual([]);
   });
 
-  it('takes no worker more with it than may claim', async () => {
-    const job = newJob();
-    await queue.add(job);
-    for (let deaths = 0; deaths < 2; deaths++) {
-      const child = await takeInChild(job);
-      child.kill('SIGKILL');
-    }
-    let ran = false;
-    const { givenUp } = await consume(
-      async () => {
-        ran = true;
+  it('has its job put back at once where somebody says so, and one that lives keeps its own', async () => {
+    const [lost, kept] = [newJob(), newJob()];
+    await queue.add(lost);
+    const child = await takeInChild(lost);
+    const { promise: finishing, resolve: finish } = Promise.withResolvers<void>();
+    const seen: string[] = [];
+    const { consumer } = await consume(
+      async ({ id }) => {
+        seen.push(id);
+        if (id === kept.id) await finishing;
       },
-      { maxClaims: 2 },
+      { name: 'other', concurrency: 2 },
     );
-    await untilGone(job);
-    expect(ran).toBe(false);
-    expect(givenUp).toMatchObject([{ id: job.id, job, error: { code: 'server_error' } }]);
+    await queue.add(kept);
+    await until(() => consumer.active === 1);
+    child.kill('SIGKILL');
+    expect(await queue.takeBack('nobody')).toEqual([]);
+    expect(await queue.takeBack('test-consumer')).toEqual([lost.id]);
+    await untilGone(lost);
+    expect(await queue.has(kept.id)).toBe(true);
+    finish();
+    await untilGone(kept);
+    expect(seen.toSorted()).toEqual([lost.id, kept.id].toSorted());
   });
 });
 
@@ -307,7 +312,6 @@ describe('Redis that restarts with its data', () => {
     const own = await startTestRedis();
     const consumer = await GenerationConsumer.start(own.url, async () => {}, {
       concurrency: 1,
-      maxClaims: 5,
       onGivenUp: async () => {},
     });
     await own.kill('SIGKILL');

@@ -8,23 +8,23 @@ import {
   redisPrefix,
 } from '@baton/protocol';
 import { connectRedis, RedisHealth } from '@baton/redis';
-import { ErrorCode, type Job, Worker } from 'bullmq';
+import { ErrorCode, Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { HandedOver } from './handed-over.ts';
 import { applyFate, type Fate } from './job-fate.ts';
 import { queueTelemetry } from './queue-telemetry.ts';
 
 /**
  * Runs one generation. What it throws decides the job's fate by the error's outcome in `@baton/errors`: `retry` puts it
  * back for a moment later, `drop` forgets it, `fail` gives it up. When `signal` is aborted it should stop at a token
- * boundary and throw the signal's reason, which hands the job back to the front of the queue; returning completes it.
+ * boundary and throw the signal's reason, which hands the job back to the front of the queue, or `HandedOver`, which
+ * offers it to another worker first; returning completes it.
  */
 export type GenerationHandler = (job: GenerationJob, signal: AbortSignal) => Promise<void>;
 
 export interface ConsumerOptions {
   /** Generations run at once. */
   readonly concurrency: number;
-  /** How many workers may take one job and die of it before it is given up. */
-  readonly maxClaims: number;
   /**
    * Nobody will run this generation any more: its log needs an `error` entry, unless it has ended. Until this
    * resolves the job is kept; when it throws, it is tried again. `job` is null where the payload did not parse.
@@ -53,7 +53,7 @@ export class GenerationConsumer {
   readonly #worker: Worker<unknown>;
   readonly #handler: GenerationHandler;
   readonly #options: ConsumerOptions;
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new Set<Promise<unknown>>();
   readonly #drain = new AbortController();
 
   private constructor(
@@ -73,7 +73,7 @@ export class GenerationConsumer {
       lockDuration: lockMs,
       lockRenewTime: renewMs,
       stalledInterval: stalledCheckMs,
-      // Giving up needs an entry in the log, which must not be lost when NATS is away: `#giveUp` does it, not BullMQ.
+      // The generation's log tells how many workers died of it, and its next owner gives it up.
       maxStalledCount: Number.MAX_SAFE_INTEGER,
       runRetryDelay: 500,
       ...(options.name !== undefined && { name: options.name }),
@@ -103,14 +103,13 @@ export class GenerationConsumer {
   }
 
   /**
-   * Takes no new jobs, lets running ones finish for `graceMs`, then hands them back to the front of the queue for
-   * another worker. Ends in bounded time, also while Redis is away: locks then run out by themselves.
+   * Takes no new jobs, and hands running ones back to the front of the queue for another worker, for which they have
+   * `drainMs`. Ends in bounded time, also while Redis is away: locks then run out by themselves.
    */
-  async close(graceMs = 0): Promise<void> {
+  async close(drainMs = closeMs): Promise<void> {
     await this.pause();
-    await this.#settle(graceMs);
     this.#drain.abort();
-    await this.#settle(closeMs);
+    await this.#settle(drainMs);
     await within(closeMs, this.#worker.close(this.active > 0));
     this.#client.disconnect();
   }
@@ -119,33 +118,59 @@ export class GenerationConsumer {
     if (this.active > 0) await within(timeoutMs, Promise.allSettled(this.#running));
   }
 
+  /**
+   * Runs a job that another worker has stopped running, under the lock that it still has. False where there is no room for
+   * it, or no such job any more.
+   */
+  async adopt(generationId: string, lockToken: string): Promise<boolean> {
+    if (this.#drain.signal.aborted || this.active >= this.#options.concurrency) return false;
+    const queued = await Job.fromId<unknown>(this.#worker, generationId);
+    if (!queued || (await queued.extendLock(lockToken, lockMs)) !== 1) return false;
+    const renewal = setInterval(() => void queued.extendLock(lockToken, lockMs).catch(() => {}), renewMs);
+    const settled = this.#process(queued, lockToken)
+      .then(
+        async () => {
+          await queued.moveToCompleted(null, lockToken, false);
+        },
+        async (error: unknown) => {
+          // After any other fate it is where that has put it.
+          if (error instanceof UnrecoverableError) await queued.moveToFailed(error, lockToken, false);
+        },
+      )
+      .catch((error: unknown) => {
+        this.#options.onError?.(new ServerError(`queue ${queueName}: ${String(error)}`, { cause: error }));
+      })
+      .finally(() => clearInterval(renewal));
+    this.#track(settled);
+    return true;
+  }
+
   /** Settles the job's fate where `close` can wait for it. */
   async #process(queued: Job<unknown>, token: string | undefined): Promise<void> {
     const settled = this.#decide(queued).then((fate) => applyFate(queued, token, fate));
+    this.#track(settled);
+    await settled;
+  }
+
+  #track(settled: Promise<unknown>): void {
+    const forget = () => void this.#running.delete(settled);
     this.#running.add(settled);
-    try {
-      await settled;
-    } finally {
-      this.#running.delete(settled);
-    }
+    settled.then(forget, forget);
   }
 
   /** Runs the job, unless it cannot be run, and tells what is to become of it. */
   async #decide(queued: Job<unknown>): Promise<Fate> {
     const id = queued.id ?? '';
     const { signal } = this.#drain;
-    const { maxClaims } = this.#options;
     let job: GenerationJob | null = null;
     try {
       // Fetched while the consumer was closing.
       signal.throwIfAborted();
       job = parseMessage(generationJobSchema, queued.data, `queue ${queueName}, job ${id}`);
-      if (queued.stalledCounter >= maxClaims) {
-        throw new ServerError(`the generation was given up: ${maxClaims} workers died while they ran it`);
-      }
       await this.#handler(job, signal);
       return { kind: 'done' };
     } catch (error) {
+      if (error instanceof HandedOver) return { kind: 'handed over', offer: error.offer };
       if (signal.aborted && error === signal.reason) return { kind: 'handed back' };
       const failure = error instanceof BatonError ? error : new ServerError(String(error), { cause: error });
       const { job: outcome } = outcomeOf(failure.code);

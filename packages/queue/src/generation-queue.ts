@@ -89,6 +89,33 @@ export class GenerationQueue {
     return (await this.#ask(this.#queue.remove(generationId))) === 1;
   }
 
+  /**
+   * Puts what a lost worker was running back to the front of the queue, without waiting for its locks to run out. Gives the
+   * generations; those that another worker has taken meanwhile are left alone.
+   */
+  async takeBack(worker: string): Promise<string[]> {
+    return this.#ask(
+      (async () => {
+        const active = await this.#queue.getJobs(['active']);
+        const taken: string[] = [];
+        for (const job of active) {
+          const id = job?.id;
+          if (id === undefined || job.processedBy !== worker) continue;
+          const token = await this.#client.get(`${this.#queue.toKey(id)}:lock`);
+          // Without a lock the stalled check has it; with another one another worker.
+          const moved =
+            token !== null &&
+            (await job.moveToWait(token).then(
+              () => true,
+              () => false,
+            ));
+          if (moved) taken.push(id);
+        }
+        return taken;
+      })(),
+    );
+  }
+
   async close(): Promise<void> {
     await this.#queue.close();
     this.#client.disconnect();

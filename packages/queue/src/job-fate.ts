@@ -10,6 +10,8 @@ export type Fate =
   /** Kept in the failed set to be looked at. */
   | { readonly kind: 'refused'; readonly reason: string }
   | { readonly kind: 'handed back' }
+  /** To a worker that takes its lock over, or else back. */
+  | { readonly kind: 'handed over'; readonly offer: (lockToken: string) => Promise<boolean> }
   | { readonly kind: 'later' };
 
 /**
@@ -22,6 +24,9 @@ export async function applyFate(queued: Job<unknown>, token: string | undefined,
       return;
     case 'refused':
       throw new UnrecoverableError(fate.reason);
+    case 'handed over':
+      if (token !== undefined && (await fate.offer(token).catch(() => false))) throw new WaitingError();
+      return applyFate(queued, token, { kind: 'handed back' });
     case 'handed back':
       await queued.moveToWait(token).catch(() => {});
       throw new WaitingError();

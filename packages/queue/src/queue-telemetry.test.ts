@@ -18,7 +18,7 @@ it('carries the trace from who adds a job to who runs it, without spans of its i
     const queue = await GenerationQueue.open('${redis.url}');
     const { promise, resolve } = Promise.withResolvers();
     const run = async () => { await withSpan('run', {}, () => {}); resolve(); };
-    const options = { concurrency: 1, maxClaims: 5, onGivenUp: async () => {} };
+    const options = { concurrency: 1, onGivenUp: async () => {} };
     const consumer = await GenerationConsumer.start('${redis.url}', run, options);
     await withSpan('request', {}, () => queue.add(exampleJob({ id: '${id}' })));
     await promise;

@@ -1,3 +1,4 @@
+import type { FleetWatch } from '@baton/fleet';
 import type { TokenLog } from '@baton/log';
 import type { GenerationQueue } from '@baton/queue';
 import type { FastifyBaseLogger } from 'fastify';
@@ -9,6 +10,8 @@ export interface GatewaySettings {
   readonly queueLimit: number;
   /** Largest request body and WebSocket message, in bytes. */
   readonly bodyLimit: number;
+  /** Whether operators' routes are there for whoever reaches this gateway. */
+  readonly admin: boolean;
   /** A followed generation whose log stands still for this long is looked up in the queue. */
   readonly stalledAfterMs: number;
   /** How often an idle connection hears from the gateway. */
@@ -17,6 +20,7 @@ export interface GatewaySettings {
 
 export const defaultGatewaySettings: GatewaySettings = {
   queueLimit: 1000,
+  admin: false,
   bodyLimit: 4 * 1024 * 1024,
   stalledAfterMs: 3000,
   keepAliveMs: 15_000,
@@ -27,6 +31,7 @@ export interface Gateway {
   readonly model: ServedModel;
   readonly log: TokenLog;
   readonly queue: GenerationQueue;
+  readonly fleet: FleetWatch;
   readonly settings: GatewaySettings;
   readonly logger: FastifyBaseLogger;
   readonly tasks: RunningTasks;

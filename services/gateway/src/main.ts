@@ -53,7 +53,11 @@ async function main(): Promise<void> {
     log,
     queue,
     logger,
-    settings: { queueLimit: env.BATON_QUEUE_LIMIT, bodyLimit: env.BATON_BODY_LIMIT },
+    settings: {
+      queueLimit: env.BATON_QUEUE_LIMIT,
+      bodyLimit: env.BATON_BODY_LIMIT,
+      admin: loopback.includes(env.BATON_HOST),
+    },
   });
 
   let stopping = false;

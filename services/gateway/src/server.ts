@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { OverloadedError } from '@baton/errors';
+import { FleetWatch } from '@baton/fleet';
 import type { TokenLog } from '@baton/log';
 import { newId } from '@baton/protocol';
 import type { GenerationQueue } from '@baton/queue';
@@ -13,6 +14,7 @@ import {
 } from 'fastify';
 import { asBatonError, errorBody, installErrorHandling } from './errors.ts';
 import { defaultGatewaySettings, type Gateway, type GatewaySettings } from './gateway.ts';
+import { adminRoutes } from './routes/admin.ts';
 import { chatCompletionRoutes } from './routes/chat-completions.ts';
 import { completionRoutes } from './routes/completions.ts';
 import { healthRoutes } from './routes/health.ts';
@@ -67,7 +69,32 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   /** An upgrade is not answered by Fastify's reply. */
   const requestIds = new WeakMap<IncomingMessage, string>();
   const tasks = new RunningTasks();
-  const gateway: Gateway = { model, log, queue, settings, logger: app.log, tasks, stopping: stopping.signal };
+  const fleet = new FleetWatch(log.connection, {
+    onLost: ({ worker, silentMs }) => {
+      queue.takeBack(worker).then(
+        (generations) => {
+          if (generations.length === 0) return;
+          app.log.warn(
+            { worker, silentMs: Math.round(silentMs), generations },
+            'took back what a silent worker was running',
+          );
+        },
+        (error: unknown) =>
+          app.log.warn({ err: error, worker }, 'cannot take back what a silent worker was running'),
+      );
+    },
+    onError: (error) => app.log.warn({ err: error }, 'a heartbeat is not understood'),
+  });
+  const gateway: Gateway = {
+    model,
+    log,
+    queue,
+    fleet,
+    settings,
+    logger: app.log,
+    tasks,
+    stopping: stopping.signal,
+  };
 
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
@@ -91,6 +118,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     chatCompletionRoutes(routes, gateway);
     completionRoutes(routes, gateway);
     responseRoutes(routes, gateway);
+    if (settings.admin) adminRoutes(routes, gateway);
   });
 
   return {
@@ -106,6 +134,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
       clearTimeout(deadline);
       clearInterval(idle);
       await tasks.settle(tidyUpMs);
+      fleet.close();
     },
   };
 }

@@ -1,17 +1,13 @@
 import { availableParallelism, hostname } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createEngine } from '@baton/engine';
 import { loadEnv } from '@baton/environment';
 import { BatonError, ConfigurationError } from '@baton/errors';
 import { embeddedModel, ensureConverted } from '@baton/hymba';
-import { TokenLog } from '@baton/log';
-import { GenerationConsumer } from '@baton/queue';
-import { openSnapshots } from '@baton/snapshot';
 import { startTelemetry } from '@baton/telemetry';
 import { pino } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
-import { runGeneration } from './run-generation.ts';
-import { SessionStates } from './states/session-states.ts';
+import { Worker } from './worker.ts';
 
 async function main(): Promise<void> {
   const env = loadEnv(process.env, [
@@ -38,7 +34,7 @@ async function main(): Promise<void> {
     'BATON_LOG_SHARDS',
     'BATON_LOG_REPLICAS',
     'BATON_LOG_MAX_AGE_HOURS',
-    'BATON_SHUTDOWN_TIMEOUT',
+    'BATON_DRAIN_TIMEOUT',
     'BATON_LOG_LEVEL',
   ]);
   const { BATON_REDIS_URL: redisUrl, BATON_NATS_URL: natsUrl } = env;
@@ -68,62 +64,46 @@ async function main(): Promise<void> {
     },
     (stage) => logger.info({ model: model.folder }, `model: ${stage}`),
   );
-  const snapshots = await openSnapshots({
-    storeUrl: env.BATON_SNAPSHOT_STORE ?? redisUrl,
-    limits: {
-      ttlSeconds: env.BATON_SNAPSHOT_TTL_HOURS * 3600,
-      quotaBytes: env.BATON_SNAPSHOT_QUOTA * 2 ** 20,
-      totalBytes: env.BATON_SNAPSHOT_MEMORY * 2 ** 20,
-    },
-    tier: env.BATON_SNAPSHOT_CODEC,
-    layout: engine.layout,
-    model: engine.model,
-  });
-  const states = new SessionStates({
-    snapshots,
-    layout: engine.layout,
-    every: env.BATON_SNAPSHOT_TOKENS,
-    warmBytes: env.BATON_WARM_MEMORY * 2 ** 20,
-    onSave: (generation, result) => {
-      if (result.kind === 'saved') logger.debug({ generation, ...result }, 'snapshot saved');
-      else logger.warn({ generation, reason: result.reason }, `snapshot not saved: ${result.message}`);
-    },
-  });
-  const log = await TokenLog.open(natsUrl, {
-    shards: env.BATON_LOG_SHARDS,
-    replicas: env.BATON_LOG_REPLICAS,
-    maxAgeMs: env.BATON_LOG_MAX_AGE_HOURS * 3_600_000,
-  });
-  const consumer = await GenerationConsumer.start(
-    redisUrl,
-    (job, signal) => runGeneration(job, signal, { log, engine, states, workerId }),
-    {
-      concurrency: engine.capacity.slots,
-      name: workerId,
-      maxClaims: env.BATON_MAX_CLAIMS,
-      onGivenUp: async (id, error) => {
-        logger.error({ generation: id, err: error }, 'generation given up');
-        await log.appendError(id, error, workerId);
-      },
-      onError: (error) => logger.error({ err: error }, error.message),
-    },
-  );
-
   let stopping = false;
   const stop = async (reason: string, exitCode: number): Promise<void> => {
     if (stopping) return;
     stopping = true;
-    logger.info({ reason, running: consumer.active }, 'stopping');
-    await consumer.close(env.BATON_SHUTDOWN_TIMEOUT * 1000);
-    await Promise.allSettled([engine.close(), states.close(), log.close()]);
+    logger.info({ reason, running: worker.active }, 'draining');
+    await worker.stop();
     await telemetry.shutdown();
     process.exit(exitCode);
   };
+  const worker = await Worker.start(engine, {
+    workerId,
+    redisUrl,
+    natsUrl,
+    modelName: basename(env.BATON_MODEL ?? embeddedModel),
+    device: env.BATON_DEVICE,
+    log: {
+      shards: env.BATON_LOG_SHARDS,
+      replicas: env.BATON_LOG_REPLICAS,
+      maxAgeMs: env.BATON_LOG_MAX_AGE_HOURS * 3_600_000,
+    },
+    snapshots: {
+      storeUrl: env.BATON_SNAPSHOT_STORE ?? redisUrl,
+      limits: {
+        ttlSeconds: env.BATON_SNAPSHOT_TTL_HOURS * 3600,
+        quotaBytes: env.BATON_SNAPSHOT_QUOTA * 2 ** 20,
+        totalBytes: env.BATON_SNAPSHOT_MEMORY * 2 ** 20,
+      },
+      tier: env.BATON_SNAPSHOT_CODEC,
+    },
+    snapshotTokens: env.BATON_SNAPSHOT_TOKENS,
+    warmBytes: env.BATON_WARM_MEMORY * 2 ** 20,
+    maxClaims: env.BATON_MAX_CLAIMS,
+    drainMs: env.BATON_DRAIN_TIMEOUT * 1000,
+    logger,
+    onDrained: () => void stop('told to drain', 0),
+  });
   process.once('SIGTERM', () => void stop('SIGTERM', 0));
   process.once('SIGINT', () => void stop('SIGINT', 0));
   // Whoever started this process is gone, and nobody would stop it any more.
   process.once('disconnect', () => void stop('parent process is gone', 0));
-
   // Its generations were handed back; whoever keeps this process running starts it again.
   void engine.died.then((death) => {
     if (!stopping) logger.error({ err: death }, death.message);

@@ -43,7 +43,7 @@ describe('runGeneration', () => {
     job: GenerationJob,
     engine: Engine,
     { signal = never, workerId = 'worker-1', states = statesOf(engine) } = {},
-  ) => runGeneration(job, signal, { log, engine, states, workerId });
+  ) => runGeneration(job, signal, { log, engine, states, workerId, maxClaims: 3 });
 
   async function stateOf({ id }: GenerationJob): Promise<LogState> {
     const state = await log.read(id);

@@ -1,7 +1,7 @@
 import { type Engine, type EngineOutput, tokensOf } from '@baton/engine';
 import { BatonError, outcomeOf, ServerError } from '@baton/errors';
 import type { LogWriter, TokenLog } from '@baton/log';
-import type { FinishReason, GenerationJob, LogState } from '@baton/protocol';
+import { crashesOf, type FinishReason, type GenerationJob, type LogState } from '@baton/protocol';
 import { attributes, withSpan } from '@baton/telemetry';
 import type { Restored, SessionStates, StateTracker } from './states/session-states.ts';
 
@@ -10,6 +10,10 @@ export interface GenerationContext {
   readonly engine: Engine;
   readonly states: SessionStates;
   readonly workerId: string;
+  /** How many workers may be lost to one generation. */
+  readonly maxClaims: number;
+  /** Gets to know the generation's state once it has one. */
+  readonly onProgress?: (tracker: StateTracker) => void;
 }
 
 /**
@@ -20,13 +24,18 @@ export interface GenerationContext {
 export async function runGeneration(
   job: GenerationJob,
   signal: AbortSignal,
-  { log, engine, states, workerId }: GenerationContext,
+  { log, engine, states, workerId, maxClaims, onProgress }: GenerationContext,
 ): Promise<void> {
   const { state, writer } = await withSpan('claim', {}, () => log.claim(job, workerId));
   if (writer === null) return;
   try {
+    const crashes = crashesOf(state);
+    if (crashes >= maxClaims) {
+      throw new ServerError(`the generation was given up: ${crashes} workers were lost while they ran it`);
+    }
     const restored = await restore(job, state, states);
     const tracker = states.track(job, restored);
+    onProgress?.(tracker);
     const run = new GenerationRun(job, { state, writer, engine, signal, restored, tracker, states });
     const { reason, sampled } = await run.toEnd();
     await tracker.finish();
@@ -127,6 +136,7 @@ class GenerationRun {
       // The sequence was stopped, and not because the log is lost: `flush` would have thrown.
       if (!writer.cancelled.aborted && signal.aborted) {
         await tracker.handOver();
+        await writer.append({ kind: 'released' });
         throw signal.reason;
       }
       return { reason: 'cancelled', sampled };

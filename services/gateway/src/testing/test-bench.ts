@@ -59,7 +59,7 @@ export class TestBench {
         const { writer } = await this.log.claim(job, 'scripted');
         if (writer) await this.script(job, writer, this.model.tokenizer);
       },
-      { concurrency: 16, maxClaims: 5, onGivenUp: async () => {} },
+      { concurrency: 16, onGivenUp: async () => {} },
     );
   }
 

@@ -107,6 +107,11 @@ export class SessionStates {
     return new StateTracker({ ...this.#options, job, state: restored.state, writer, warm: this.#warm });
   }
 
+  /** Fetches what is stored of a generation that is about to come here. */
+  async prefetch(tenant: string, session: string): Promise<void> {
+    await this.#options.snapshots?.prefetch({ tenant, session });
+  }
+
   /** Takes what is kept of a generation out of memory and out of the store. */
   async delete(tenant: string, id: string): Promise<void> {
     this.#warm.delete(warmKey(tenant, id));
@@ -139,6 +144,11 @@ export class StateTracker {
   get request(): StateRequest {
     const tokens = tokensOf(this.#state);
     return { every: this.#options.every, pageTokens, from: tokens - (tokens % pageTokens) };
+  }
+
+  /** How many tokens the newest state remembers. */
+  get tokens(): number {
+    return tokensOf(this.#state);
   }
 
   /** How many tokens the newest stored state remembers. */

@@ -1,0 +1,103 @@
+import { MessageError } from '@baton/errors';
+import { heartbeatSubject, parseMessage, type WorkerStatus, workerStatusSchema } from '@baton/protocol';
+import type { NatsConnection, Subscription } from '@nats-io/transport-node';
+
+/** A worker as it was last heard of. */
+export interface SeenWorker extends WorkerStatus {
+  /** Milliseconds since then. */
+  readonly silentMs: number;
+}
+
+export interface FleetWatchOptions {
+  /** A worker that is not heard of for so long is taken for lost: several heartbeats. */
+  readonly silenceMs?: number;
+  /** Hears of each worker that fell silent, once. */
+  readonly onLost?: (worker: SeenWorker) => void;
+  readonly onError?: (error: Error) => void;
+}
+
+const checkMs = 50;
+/** What is lost is shown for a while longer. */
+const forgetMs = 60_000;
+
+/** Listens to all heartbeats. */
+export class FleetWatch {
+  readonly #options: FleetWatchOptions;
+  readonly #silenceMs: number;
+  readonly #heard = new Map<string, { status: WorkerStatus; at: number; lost: boolean }>();
+  readonly #connection: NatsConnection;
+  readonly #subscription: Subscription;
+  readonly #timer: NodeJS.Timeout;
+  #checkedAt = performance.now();
+
+  constructor(connection: NatsConnection, options: FleetWatchOptions = {}) {
+    this.#options = options;
+    this.#silenceMs = options.silenceMs ?? 350;
+    this.#connection = connection;
+    this.#subscription = connection.subscribe(heartbeatSubject, {
+      callback: (error, message) => {
+        if (!error) this.#hear(message.data);
+      },
+    });
+    this.#timer = setInterval(() => this.#check(), checkMs);
+    void this.#watchConnection();
+  }
+
+  /** Every worker heard of lately that has not stopped, by name. */
+  get workers(): SeenWorker[] {
+    const now = performance.now();
+    return [...this.#heard.values()]
+      .map(({ status, at }) => ({ ...status, silentMs: now - at }))
+      .sort((a, b) => a.worker.localeCompare(b.worker));
+  }
+
+  /** Those that can take generations now. */
+  get running(): SeenWorker[] {
+    return this.workers.filter(({ state, silentMs }) => state === 'running' && silentMs < this.#silenceMs);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#subscription.unsubscribe();
+  }
+
+  #hear(data: Uint8Array): void {
+    try {
+      const status = parseMessage(workerStatusSchema, data, heartbeatSubject);
+      if (status.state === 'stopped') this.#heard.delete(status.worker);
+      else this.#heard.set(status.worker, { status, at: performance.now(), lost: false });
+    } catch (error) {
+      if (!(error instanceof MessageError)) throw error;
+      this.#options.onError?.(error);
+    }
+  }
+
+  #check(): void {
+    const now = performance.now();
+    const late = now - this.#checkedAt;
+    this.#checkedAt = now;
+    // This process stood still, and has not read yet what came meanwhile.
+    if (late > 2 * checkMs) {
+      this.#startAnew();
+      return;
+    }
+    for (const [worker, heard] of this.#heard) {
+      const silentMs = now - heard.at;
+      if (silentMs > forgetMs) this.#heard.delete(worker);
+      if (silentMs < this.#silenceMs || heard.lost) continue;
+      heard.lost = true;
+      this.#options.onLost?.({ ...heard.status, silentMs });
+    }
+  }
+
+  /** Nobody is blamed for a time in which this process could not hear. */
+  #startAnew(): void {
+    for (const heard of this.#heard.values()) if (!heard.lost) heard.at = performance.now();
+  }
+
+  async #watchConnection(): Promise<void> {
+    for await (const { type } of this.#connection.status()) {
+      if (type === 'disconnect' || type === 'reconnect' || type === 'staleConnection') this.#startAnew();
+    }
+  }
+}

@@ -1,0 +1,275 @@
+import { hostname } from 'node:os';
+import type { Engine } from '@baton/engine';
+import type { BatonError } from '@baton/errors';
+import { commandWorker, FleetWatch, Heartbeat, serveCommands } from '@baton/fleet';
+import { TokenLog, type TokenLogSettings } from '@baton/log';
+import type { CommandReply, GenerationJob, WorkerCommand, WorkerStatus } from '@baton/protocol';
+import { GenerationConsumer, GenerationQueue, HandedOver } from '@baton/queue';
+import { openSnapshots, type SnapshotSettings } from '@baton/snapshot';
+import type { Logger } from 'pino';
+import { runGeneration } from './run-generation.ts';
+import { SessionStates, type StateTracker } from './states/session-states.ts';
+
+export interface WorkerOptions {
+  readonly workerId: string;
+  readonly redisUrl: string;
+  readonly natsUrl: string;
+  /** What it runs, as shown to operators. */
+  readonly modelName: string;
+  readonly device: string;
+  readonly log: Partial<TokenLogSettings>;
+  readonly snapshots: Pick<SnapshotSettings, 'storeUrl' | 'limits' | 'tier'>;
+  /** Tokens between two snapshots. */
+  readonly snapshotTokens: number;
+  readonly warmBytes: number;
+  readonly maxClaims: number;
+  /** How long handing everything over may take. */
+  readonly drainMs: number;
+  readonly logger: Logger;
+  /** Called when it has been told to drain, and has. */
+  readonly onDrained: () => void;
+}
+
+/** How often what runs is told anew, beside each beginning and end. */
+const statusMs = 250;
+
+/**
+ * A worker: takes generations from the queue, runs them on an engine, tells the fleet how it is, and looks after what other
+ * workers lose. States: see `workerStates`.
+ */
+export class Worker {
+  readonly #engine: Engine;
+  readonly #options: WorkerOptions;
+  readonly #log: TokenLog;
+  readonly #states: SessionStates;
+  readonly #queue: GenerationQueue;
+  readonly #heartbeat: Heartbeat;
+  readonly #watch: FleetWatch;
+  readonly #stopCommands: () => void;
+  readonly #running = new Map<string, Running>();
+  readonly #timer: NodeJS.Timeout;
+  #consumer: GenerationConsumer | null = null;
+  #state: WorkerStatus['state'] = 'starting';
+
+  /** Throws where Redis, NATS or the snapshot store cannot be reached. */
+  static async start(engine: Engine, options: WorkerOptions): Promise<Worker> {
+    const { logger, redisUrl, natsUrl } = options;
+    const snapshots = await openSnapshots({
+      ...options.snapshots,
+      layout: engine.layout,
+      model: engine.model,
+    });
+    const states = new SessionStates({
+      snapshots,
+      layout: engine.layout,
+      every: options.snapshotTokens,
+      warmBytes: options.warmBytes,
+      onSave: (generation, result) => {
+        if (result.kind === 'saved') logger.debug({ generation, ...result }, 'snapshot saved');
+        else logger.warn({ generation, reason: result.reason }, `snapshot not saved: ${result.message}`);
+      },
+    });
+    const worker = new Worker(engine, options, {
+      states,
+      log: await TokenLog.open(natsUrl, options.log),
+      queue: await GenerationQueue.open(redisUrl),
+      heartbeat: await Heartbeat.start(natsUrl),
+    });
+    await worker.#takeJobs();
+    return worker;
+  }
+
+  private constructor(
+    engine: Engine,
+    options: WorkerOptions,
+    parts: { log: TokenLog; states: SessionStates; queue: GenerationQueue; heartbeat: Heartbeat },
+  ) {
+    this.#engine = engine;
+    this.#options = options;
+    this.#log = parts.log;
+    this.#states = parts.states;
+    this.#queue = parts.queue;
+    this.#heartbeat = parts.heartbeat;
+    const { connection } = parts.log;
+    this.#watch = new FleetWatch(connection, {
+      onLost: ({ worker, silentMs }) => void this.#takeBack(worker, silentMs),
+      onError: (error) => options.logger.warn({ err: error }, 'a heartbeat is not understood'),
+    });
+    this.#stopCommands = serveCommands(connection, options.workerId, (command) => this.#obey(command));
+    this.#timer = setInterval(() => this.#tell(), statusMs);
+    this.#tell();
+  }
+
+  /** Generations that it runs now. */
+  get active(): number {
+    return this.#running.size;
+  }
+
+  /** Takes nothing more, hands everything over, says goodbye. */
+  async stop(): Promise<void> {
+    this.#state = 'draining';
+    this.#tell();
+    await this.#consumer?.close(this.#options.drainMs);
+    clearInterval(this.#timer);
+    this.#stopCommands();
+    this.#watch.close();
+    this.#state = 'stopped';
+    await this.#heartbeat.stop(this.#status);
+    await Promise.allSettled([this.#engine.close(), this.#states.close(), this.#queue.close()]);
+    await this.#log.close();
+  }
+
+  async #takeJobs(): Promise<void> {
+    const { redisUrl, workerId, logger } = this.#options;
+    this.#consumer = await GenerationConsumer.start(redisUrl, (job, signal) => this.#run(job, signal), {
+      concurrency: this.#engine.capacity.slots,
+      name: workerId,
+      onGivenUp: async (id, error) => {
+        logger.error({ generation: id, err: error }, 'generation given up');
+        await this.#log.appendError(id, error, workerId);
+      },
+      onError: (error: BatonError) => logger.error({ err: error }, error.message),
+    });
+    this.#state = 'running';
+    this.#tell();
+  }
+
+  async #run(job: GenerationJob, signal: AbortSignal): Promise<void> {
+    const { workerId, maxClaims } = this.#options;
+    const running: Running = { job, release: new AbortController(), tracker: null };
+    this.#running.set(job.id, running);
+    try {
+      await runGeneration(job, AbortSignal.any([signal, running.release.signal]), {
+        log: this.#log,
+        engine: this.#engine,
+        states: this.#states,
+        workerId,
+        maxClaims,
+        onProgress: (tracker) => {
+          running.tracker = tracker;
+        },
+      });
+    } catch (error) {
+      // The whole worker drains: whoever has room takes it.
+      if (signal.aborted && error === signal.reason) throw this.#offerTo(job.id, this.#target(null));
+      throw error;
+    } finally {
+      this.#running.delete(job.id);
+    }
+  }
+
+  #obey(command: WorkerCommand): Promise<Answer> | Answer {
+    switch (command.kind) {
+      case 'drain':
+        this.#options.onDrained();
+        return { done: true, reason: `handing over ${this.active} generations` };
+      case 'migrate':
+        return this.#migrate(command.generation, command.to);
+      case 'prepare':
+        return this.#states.prefetch(command.tenant, command.generation).then(() => done);
+      case 'adopt':
+        return this.#adopt(command.generation, command.lock_token);
+    }
+  }
+
+  /** Lets the other worker fetch the bulk while this one decodes on, and then hands over what came since. */
+  async #migrate(generation: string, to: string | null): Promise<Answer> {
+    const running = this.#running.get(generation);
+    if (!running) return { done: false, reason: `${generation} does not run here` };
+    const target = this.#target(to);
+    if (target === null) {
+      return {
+        done: false,
+        reason: to === null ? 'no other worker has room' : `worker ${to} has no room, or another model`,
+      };
+    }
+    const { connection } = this.#log;
+    await commandWorker(connection, target, {
+      v: 1,
+      kind: 'prepare',
+      tenant: running.job.tenant,
+      generation,
+    });
+    running.release.abort(this.#offerTo(generation, target));
+    return { done: true, reason: `goes on at ${target}` };
+  }
+
+  async #adopt(generation: string, lockToken: string): Promise<Answer> {
+    const taken = (await this.#consumer?.adopt(generation, lockToken)) ?? false;
+    return taken ? done : { done: false, reason: 'there is no room' };
+  }
+
+  /** The worker with most room for a generation of this one's model, or `to` where that has room. */
+  #target(to: string | null): string | null {
+    const { workerId } = this.#options;
+    const room = ({ slots, generations }: WorkerStatus) => slots - generations.length;
+    const [most] = this.#watch.running
+      .filter(
+        ({ worker, fingerprint }) => worker !== workerId && fingerprint === this.#engine.model.fingerprint,
+      )
+      .filter((other) => room(other) > 0 && (to === null || other.worker === to))
+      .sort((a, b) => room(b) - room(a));
+    return most?.worker ?? null;
+  }
+
+  #offerTo(generation: string, target: string | null): HandedOver {
+    return new HandedOver(async (lockToken) => {
+      if (target === null) return false;
+      const command = { v: 1, kind: 'adopt', generation, lock_token: lockToken } as const;
+      return (await commandWorker(this.#log.connection, target, command)).done;
+    });
+  }
+
+  /** Every watcher sees the same silence; whoever is first puts the jobs back. */
+  async #takeBack(worker: string, silentMs: number): Promise<void> {
+    const { logger } = this.#options;
+    try {
+      const generations = await this.#queue.takeBack(worker);
+      if (generations.length > 0) {
+        logger.warn(
+          { worker, silentMs: Math.round(silentMs), generations },
+          'took back what a silent worker was running',
+        );
+      }
+    } catch (error) {
+      logger.warn(
+        { err: error, worker },
+        'cannot take back what a silent worker was running; its locks will run out',
+      );
+    }
+  }
+
+  #tell(): void {
+    this.#heartbeat.say(this.#status);
+  }
+
+  get #status(): WorkerStatus {
+    const { workerId, modelName, device } = this.#options;
+    return {
+      v: 1,
+      worker: workerId,
+      pid: process.pid,
+      host: hostname(),
+      state: this.#state,
+      device,
+      model: modelName,
+      fingerprint: this.#engine.model.fingerprint,
+      slots: this.#engine.capacity.slots,
+      generations: [...this.#running].map(([id, { tracker }]) => ({
+        id,
+        tokens: tracker?.tokens ?? 0,
+        stored: tracker?.stored ?? 0,
+      })),
+    };
+  }
+}
+
+/** One generation that runs here. */
+interface Running {
+  readonly job: GenerationJob;
+  readonly release: AbortController;
+  tracker: StateTracker | null;
+}
+
+type Answer = Omit<CommandReply, 'v'>;
+const done: Answer = { done: true, reason: '' };
