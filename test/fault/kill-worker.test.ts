@@ -1,13 +1,10 @@
 import { TokenLog } from '@baton/log';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ownerOf, streamResponse } from '../support/streamed-response.ts';
 import { type System, startSystem } from '../support/system.ts';
 
-const request = {
-  model: 'hymba-tiny-stories',
-  input: 'Tell me a long story about a boat and a bear.',
-  max_output_tokens: 160,
-};
+const request = { input: 'Tell me a long story about a boat and a bear.', max_output_tokens: 160 };
 const samplings = { greedy: { temperature: 0 }, 'seeded sampling': { temperature: 0.9, top_k: 40, seed: 7 } };
 
 describe('a worker killed in the middle of a stream', () => {
@@ -30,45 +27,39 @@ describe('a worker killed in the middle of a stream', () => {
     await system?.stop();
   });
 
-  /** Streams one response; after `killAfter` deltas, the worker that owns it gets SIGKILL. */
-  async function stream(extra: object, killAfter?: number) {
-    let id = '';
-    let deltas = 0;
-    let text = '';
-    const numbers: number[] = [];
-    const events = await openai.responses.create({ ...request, ...extra, stream: true });
-    for await (const event of events) {
-      numbers.push(event.sequence_number);
-      if (event.type === 'response.created') id = event.response.id;
-      if (event.type !== 'response.output_text.delta') continue;
-      text += event.delta;
-      if (++deltas === killAfter) await killOwner(id);
-    }
-    const state = await log.read(id);
-    return { text, numbers, state };
-  }
-
-  async function killOwner(id: string) {
-    let owner = '';
-    const feed = await log.subscribe(id);
-    for await (const entry of feed.entries()) {
-      if (entry.kind === 'claimed') owner = entry.worker;
-      if (entry.kind === 'tokens') break;
-    }
-    const worker = system.workers.find((_, i) => owner === `worker-${i + 1}`);
-    if (worker === undefined) throw new Error(`nobody owns ${id}`);
-    await worker.end('SIGKILL');
-  }
+  const killOwner = async (id: string) => {
+    await (await ownerOf(system, log, id)).end('SIGKILL');
+  };
 
   it.each(Object.entries(samplings))('loses, repeats and changes nothing (%s)', async (_, sampling) => {
-    const undisturbed = await stream(sampling);
-    expect(undisturbed.state?.epoch).toBe(1);
+    const undisturbed = await streamResponse(openai, log, { ...request, ...sampling });
+    expect(undisturbed.state.epoch).toBe(1);
 
-    const killed = await stream(sampling, 40);
-    expect(killed.state?.epoch).toBe(2);
-    expect(killed.state?.tokens).toEqual(undisturbed.state?.tokens);
+    const disturbance = { after: 40, disturb: killOwner };
+    const killed = await streamResponse(openai, log, { ...request, ...sampling }, disturbance);
+    expect(killed.state).toMatchObject({ epoch: 2, releases: 0 });
+    expect(killed.state.tokens).toEqual(undisturbed.state.tokens);
     expect(killed.text).toBe(undisturbed.text);
-    expect(killed.numbers).toEqual(killed.numbers.map((_, i) => i));
     await system.addWorker();
+  });
+
+  it('again and again ends the generation with an error that says so', async () => {
+    const response = await openai.responses.create({
+      model: 'hymba-tiny-stories',
+      ...request,
+      max_output_tokens: 1500,
+      background: true,
+      ignore_eos: true,
+    } as OpenAI.Responses.ResponseCreateParamsNonStreaming);
+    for (let claims = 1; claims <= 5; claims++) {
+      await expect.poll(async () => (await log.read(response.id))?.epoch, { timeout: 10_000 }).toBe(claims);
+      await killOwner(response.id);
+      await system.addWorker();
+    }
+    await expect
+      .poll(async () => (await openai.responses.retrieve(response.id)).status, { timeout: 10_000 })
+      .toBe('failed');
+    const { error } = await openai.responses.retrieve(response.id);
+    expect(error).toMatchObject({ code: 'server_error', message: expect.stringContaining('5 workers') });
   });
 });

@@ -101,8 +101,10 @@ export class GenerationQueue {
         for (const job of active) {
           const id = job?.id;
           if (id === undefined || job.processedBy !== worker) continue;
+          // The lock first, and then whose job it is: a lock of whoever took it in between is never the one read.
           const token = await this.#client.get(`${this.#queue.toKey(id)}:lock`);
-          // Without a lock the stalled check has it; with another one another worker.
+          if ((await this.#client.hget(this.#queue.toKey(id), 'pb')) !== worker) continue;
+          // Without a lock the stalled check has it.
           const moved =
             token !== null &&
             (await job.moveToWait(token).then(
