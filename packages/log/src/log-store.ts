@@ -106,6 +106,16 @@ export class LogStore {
     return directlyOnTop.appendId === appendId ? { stored: directlyOnTop } : { conflict: between };
   }
 
+  /** Takes a generation's entries out of the stream. */
+  async delete(id: string): Promise<void> {
+    const shard = shardOf(id, this.#settings.shards);
+    await whileUnavailable(
+      `delete the log of ${id}`,
+      () => this.#manager.streams.purge(logStream(shard), { filter: logSubject(shard, id) }),
+      this.#settings,
+    );
+  }
+
   /** The last entry; null where the log is empty. */
   async last(id: string, signal?: AbortSignal): Promise<StoredEntry | null> {
     return this.#get(id, { last_by_subj: this.#subject(id) }, signal);

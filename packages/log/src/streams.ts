@@ -58,7 +58,8 @@ function streamConfig(shard: number, { replicas, maxAgeMs }: TokenLogSettings): 
     // A limit set from outside refuses new entries; it never takes stored ones away.
     discard: DiscardPolicy.New,
     deny_delete: true,
-    deny_purge: true,
+    // A generation is forgotten as a whole, on request; a stream from before that was possible stays as it is.
+    deny_purge: false,
   };
 }
 
@@ -75,7 +76,9 @@ async function find(manager: JetStreamManager, name: string): Promise<StreamInfo
 
 async function bringUp(manager: JetStreamManager, found: StreamInfo, wanted: LogStreamConfig): Promise<void> {
   const differs = Object.entries(wanted).filter(
-    ([key, value]) => JSON.stringify(found.config[key as keyof StreamConfig]) !== JSON.stringify(value),
+    ([key, value]) =>
+      key !== 'deny_purge' &&
+      JSON.stringify(found.config[key as keyof StreamConfig]) !== JSON.stringify(value),
   );
   if (differs.length === 0) return;
   if (wanted.num_replicas > 1 && found.cluster === undefined) {

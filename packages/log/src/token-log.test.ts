@@ -204,11 +204,19 @@ describe('appendError', () => {
 });
 
 describe('open', () => {
+  it('forgets a generation on request, and no other one', async () => {
+    const [gone, kept] = [await claim(), await claim()];
+    await gone.writer.append(finishEntry);
+    await kept.writer.append(finishEntry);
+    await log.delete(gone.job.id);
+    expect(await log.read(gone.job.id)).toBeNull();
+    expect((await log.read(kept.job.id))?.terminal?.kind).toBe('finish');
+  });
+
   it('keeps stored entries unchangeable', async () => {
     const connection = await connectNats(nats.url, 'test');
     const manager = await jetstreamManager(connection);
     await expect(manager.streams.deleteMessage(logStream(0), 1)).rejects.toThrow('delete not permitted');
-    await expect(manager.streams.purge(logStream(0))).rejects.toThrow('purge not permitted');
     await connection.close();
   });
 

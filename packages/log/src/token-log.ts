@@ -144,6 +144,11 @@ export class TokenLog {
     return 'appended';
   }
 
+  /** Forgets a generation. An owner that still runs it finds no log any more to append to, and stops. */
+  async delete(generationId: string): Promise<void> {
+    await this.#store.delete(generationId);
+  }
+
   /** What the stored entries say now; null where the generation has no log, or no longer. */
   async read(generationId: string): Promise<LogState | null> {
     try {

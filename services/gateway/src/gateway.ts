@@ -1,6 +1,7 @@
 import type { FleetWatch } from '@baton/fleet';
 import type { TokenLog } from '@baton/log';
 import type { GenerationQueue } from '@baton/queue';
+import type { SnapshotStore } from '@baton/snapshot';
 import type { FastifyBaseLogger } from 'fastify';
 import type { RunningTasks } from './running-tasks.ts';
 import type { ServedModel } from './served-model.ts';
@@ -32,6 +33,8 @@ export interface Gateway {
   readonly log: TokenLog;
   readonly queue: GenerationQueue;
   readonly fleet: FleetWatch;
+  /** Where the workers keep states; null where nobody keeps any. */
+  readonly snapshots: SnapshotStore | null;
   readonly settings: GatewaySettings;
   readonly logger: FastifyBaseLogger;
   readonly tasks: RunningTasks;

@@ -4,6 +4,7 @@ import { BatonError, ConfigurationError } from '@baton/errors';
 import { embeddedModel } from '@baton/hymba';
 import { TokenLog } from '@baton/log';
 import { GenerationQueue } from '@baton/queue';
+import { openSnapshotStore } from '@baton/snapshot';
 import { startTelemetry } from '@baton/telemetry';
 import { pino } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
@@ -24,6 +25,10 @@ async function main(): Promise<void> {
     'BATON_LOG_SHARDS',
     'BATON_LOG_REPLICAS',
     'BATON_LOG_MAX_AGE_HOURS',
+    'BATON_SNAPSHOT_STORE',
+    'BATON_SNAPSHOT_TTL_HOURS',
+    'BATON_SNAPSHOT_QUOTA',
+    'BATON_SNAPSHOT_MEMORY',
     'BATON_BODY_LIMIT',
     'BATON_SHUTDOWN_TIMEOUT',
     'BATON_LOG_LEVEL',
@@ -48,10 +53,16 @@ async function main(): Promise<void> {
     replicas: env.BATON_LOG_REPLICAS,
     maxAgeMs: env.BATON_LOG_MAX_AGE_HOURS * 3_600_000,
   });
+  const snapshots = await openSnapshotStore(env.BATON_SNAPSHOT_STORE ?? redisUrl, {
+    ttlSeconds: env.BATON_SNAPSHOT_TTL_HOURS * 3600,
+    quotaBytes: env.BATON_SNAPSHOT_QUOTA * 2 ** 20,
+    totalBytes: env.BATON_SNAPSHOT_MEMORY * 2 ** 20,
+  });
   const server = await createGatewayServer({
     model,
     log,
     queue,
+    snapshots,
     logger,
     settings: {
       queueLimit: env.BATON_QUEUE_LIMIT,
@@ -66,7 +77,7 @@ async function main(): Promise<void> {
     stopping = true;
     logger.info({ reason }, 'stopping');
     await server.stop(env.BATON_SHUTDOWN_TIMEOUT * 1000);
-    await Promise.allSettled([queue.close(), log.close()]);
+    await Promise.allSettled([queue.close(), log.close(), snapshots.close()]);
     await telemetry.shutdown();
     process.exit();
   };

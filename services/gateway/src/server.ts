@@ -4,6 +4,7 @@ import { FleetWatch } from '@baton/fleet';
 import type { TokenLog } from '@baton/log';
 import { newId } from '@baton/protocol';
 import type { GenerationQueue } from '@baton/queue';
+import type { SnapshotStore } from '@baton/snapshot';
 import websocket from '@fastify/websocket';
 import {
   type FastifyBaseLogger,
@@ -31,6 +32,7 @@ export interface GatewayServerOptions {
   readonly model: ServedModel;
   readonly log: TokenLog;
   readonly queue: GenerationQueue;
+  readonly snapshots?: SnapshotStore;
   readonly settings?: Partial<GatewaySettings>;
   readonly logger?: FastifyBaseLogger;
 }
@@ -90,6 +92,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     log,
     queue,
     fleet,
+    snapshots: options.snapshots ?? null,
     settings,
     logger: app.log,
     tasks,

@@ -140,12 +140,7 @@ describe('response request', () => {
     ['no input', { model: 'm' }, 'missing_required_parameter', 'input'],
     ['a number as input', { ...response, input: 7 }, 'invalid_type', 'input'],
     ['an unknown key', { ...response, colour: 'red' }, 'unknown_parameter', 'colour'],
-    [
-      'a chain',
-      { ...response, previous_response_id: 'resp_1' },
-      'unsupported_parameter',
-      'previous_response_id',
-    ],
+    ['a chain of numbers', { ...response, previous_response_id: 7 }, 'invalid_type', 'previous_response_id'],
     ['a conversation', { ...response, conversation: 'conv_1' }, 'unsupported_parameter', 'conversation'],
     ['tools', { ...response, tools: [{ type: 'web_search' }] }, 'unsupported_parameter', 'tools'],
     [

@@ -69,7 +69,7 @@ const fields = {
   conversation: unsupportedParameter(),
   image: unsupportedParameter(),
   max_tool_calls: unsupportedParameter(),
-  previous_response_id: unsupportedParameter(),
+  previous_response_id: optional(z.string()),
   prompt: unsupportedParameter(),
   reasoning: optional(
     z.strictObject({

@@ -1,14 +1,16 @@
-import { NotFoundError, RequestError } from '@baton/errors';
-import type { ChatMessage } from '@baton/hymba/tokenizer';
-import { type GenerationJob, generationId, type LogState, newId } from '@baton/protocol';
+import { RequestError } from '@baton/errors';
+import { type GenerationJob, newId } from '@baton/protocol';
 import { resolveSampling } from '../api/resolve-sampling.ts';
 import type { InputItem, ResponseFields } from '../api/response-request.ts';
 import type { Gateway } from '../gateway.ts';
 import { type ResponseEvent, responseEvents } from '../render/response-events.ts';
-import { type ResponseEcho, readResponseEcho, responseIdOfItem } from '../render/response-object.ts';
+import { type ResponseEcho, responseIdOfItem } from '../render/response-object.ts';
+import type { ServedModel } from '../served-model.ts';
 import { defaultTenant } from '../tenant.ts';
+import { nextTurn, type Turn, type TurnMessage } from './conversation.ts';
 import { follow } from './follow.ts';
 import { chatPrompt, requireModel } from './prompt.ts';
+import { findResponse } from './stored-responses.ts';
 import type { Generation } from './submit.ts';
 
 /**
@@ -22,9 +24,13 @@ export async function responseJob(
 ): Promise<GenerationJob> {
   const { model } = gateway;
   requireModel(body.model, model);
-  const messages = await Promise.all(body.input.map((item, i) => messageOf(gateway, item, `input[${i}]`)));
-  const instructions = body.instructions ? [{ role: 'system', content: body.instructions }] : [];
-  const prompt = chatPrompt([...instructions, ...messages], model);
+  const messages: TurnMessage[] = await Promise.all(
+    body.input.map((item, i) => messageOf(gateway, item, `input[${i}]`)),
+  );
+  const instructions = body.instructions || null;
+  const { prompt, parent } = body.previous_response_id
+    ? await nextTurn(gateway, body.previous_response_id, messages, instructions)
+    : firstTurn(model, messages, instructions);
   const withLogprobs = body.include?.includes('message.output_text.logprobs') ?? false;
   const maxTokens = generate ? body.max_output_tokens : 0;
   const sampling = resolveSampling(
@@ -43,7 +49,9 @@ export async function responseJob(
     background: body.background ?? false,
     generate,
     store: body.store ?? true,
-    instructions: body.instructions ?? null,
+    previous_response_id: body.previous_response_id ?? null,
+    input: messages,
+    instructions,
     max_output_tokens: body.max_output_tokens ?? null,
     metadata: body.metadata ?? {},
     parallel_tool_calls: body.parallel_tool_calls ?? true,
@@ -62,14 +70,19 @@ export async function responseJob(
     model: model.name,
     created_at: Date.now(),
     prompt,
-    parent: null,
+    parent,
     continuable: body.store ?? true,
     sampling,
     echo,
   };
 }
 
-async function messageOf(gateway: Gateway, item: InputItem, param: string): Promise<ChatMessage> {
+function firstTurn(model: ServedModel, messages: readonly TurnMessage[], instructions: string | null): Turn {
+  const system = instructions === null ? [] : [{ role: 'system', content: instructions }];
+  return { prompt: chatPrompt([...system, ...messages], model), parent: null };
+}
+
+async function messageOf(gateway: Gateway, item: InputItem, param: string): Promise<TurnMessage> {
   if (item.type === 'message') return { role: item.role, content: item.content };
   const state = await findResponse(gateway, responseIdOfItem(item.id));
   if (state?.terminal) return { role: 'assistant', content: state.text };
@@ -78,27 +91,6 @@ async function messageOf(gateway: Gateway, item: InputItem, param: string): Prom
     `'${param}.id': there is no finished item ${item.id}`,
     `${param}.id`,
   );
-}
-
-/** A stored response's log so far and its job. Throws `NotFoundError` where there is none that this client may see. */
-export async function readResponse(
-  gateway: Gateway,
-  responseId: string,
-): Promise<{ state: LogState; job: GenerationJob }> {
-  const state = await findResponse(gateway, responseId);
-  if (state?.job) return { state, job: state.job };
-  throw new NotFoundError(
-    'response_not_found',
-    `there is no response ${responseId}, or no longer`,
-    'response_id',
-  );
-}
-
-async function findResponse(gateway: Gateway, responseId: string): Promise<LogState | null> {
-  if (!generationId.safeParse(responseId).success) return null;
-  const state = await gateway.log.read(responseId);
-  if (state?.job?.endpoint !== 'responses' || state.job.tenant !== defaultTenant) return null;
-  return readResponseEcho(state.job).store ? state : null;
 }
 
 /** A response's events as they come, after `startingAfter` where the client has some already. */

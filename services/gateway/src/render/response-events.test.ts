@@ -14,6 +14,8 @@ const echo: ResponseEcho = {
   instructions: 'Be brief.',
   max_output_tokens: 16,
   metadata: { topic: 'greeting' },
+  previous_response_id: null,
+  input: [{ role: 'user', content: 'Hello' }],
   parallel_tool_calls: true,
   prompt_cache_key: null,
   safety_identifier: null,

@@ -9,6 +9,9 @@ const responseEcho = z.strictObject({
   /** False for a response that only warms up: it has no output. */
   generate: z.boolean(),
   store: z.boolean(),
+  previous_response_id: z.string().nullable(),
+  /** The messages of this turn, as the chat template gets them. */
+  input: z.array(z.strictObject({ role: z.string(), content: z.string() })),
   instructions: z.string().nullable(),
   max_output_tokens: z.int().nullable(),
   metadata: z.record(z.string(), z.string()),
@@ -116,7 +119,7 @@ export function responseObject(state: LogState, job: GenerationJob, names: Token
     model: job.model,
     output: hasOutput ? [outputMessage(state, status, names)] : [],
     parallel_tool_calls: echo.parallel_tool_calls,
-    previous_response_id: null,
+    previous_response_id: echo.previous_response_id,
     prompt_cache_key: echo.prompt_cache_key,
     reasoning: { effort: null, summary: null },
     safety_identifier: echo.safety_identifier,

@@ -6,10 +6,13 @@ import { cursor } from '../api/cursor.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { responseRequest } from '../api/response-request.ts';
 import type { Gateway } from '../gateway.ts';
+import { cancelGeneration } from '../generation/cancel.ts';
 import { finish, leave } from '../generation/follow.ts';
-import { followResponse, readResponse, responseJob } from '../generation/responses.ts';
+import { followResponse, responseJob } from '../generation/responses.ts';
+import { deleteResponse, readResponse } from '../generation/stored-responses.ts';
 import { admit, enqueue, type Generation, subscribe } from '../generation/submit.ts';
-import { responseObject } from '../render/response-object.ts';
+import { inputItems, itemsQuery } from '../render/input-items.ts';
+import { readResponseEcho, responseObject } from '../render/response-object.ts';
 import { clientSignal, sendFrames, sseFrame } from '../sse.ts';
 import { serveResponsesSocket } from '../ws/responses-socket.ts';
 import { traced } from './traced.ts';
@@ -72,6 +75,41 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
       } finally {
         await leave(gateway, [generation], { cancel: false });
       }
+    }),
+  );
+
+  app.delete<{ Params: { id: string } }>(
+    '/v1/responses/:id',
+    traced(gateway, async (request) => {
+      const { id } = request.params as { id: string };
+      await deleteResponse(gateway, id);
+      return { id, object: 'response', deleted: true };
+    }),
+  );
+
+  app.post<{ Params: { id: string } }>(
+    '/v1/responses/:id/cancel',
+    traced(gateway, async (request) => {
+      const { id } = request.params as { id: string };
+      const { job } = await readResponse(gateway, id);
+      if (!readResponseEcho(job).background) {
+        throw new RequestError(
+          'invalid_value',
+          `response ${id} does not run in the background`,
+          'response_id',
+        );
+      }
+      return responseObject(await cancelGeneration(gateway, job), job, model.tokenizer);
+    }),
+  );
+
+  app.get<{ Params: { id: string } }>(
+    '/v1/responses/:id/input_items',
+    traced(gateway, async (request) => {
+      const query = parseRequest(itemsQuery, request.query);
+      const { id } = request.params as { id: string };
+      const { job } = await readResponse(gateway, id);
+      return inputItems(job, query);
     }),
   );
 

@@ -1,0 +1,109 @@
+import type OpenAI from 'openai';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { answerText } from './testing/scripts.ts';
+import { type RunningGateway, TestBench } from './testing/test-bench.ts';
+
+const model = 'hymba-tiny-stories';
+
+describe('a conversation', () => {
+  let bench: TestBench;
+  let gateway: RunningGateway;
+  let openai: OpenAI;
+  beforeAll(async () => {
+    bench = await TestBench.start();
+    gateway = await bench.startGateway();
+    openai = gateway.client;
+  });
+  afterAll(() => bench?.stop());
+
+  const ask = (input: string, extra: object = {}) =>
+    openai.responses.create({ model, input, ...extra } as OpenAI.Responses.ResponseCreateParamsNonStreaming);
+  const jobOf = async (id: string) => {
+    const job = (await bench.log.read(id))?.job;
+    if (!job) throw new Error(`${id} has no log`);
+    return job;
+  };
+  const render = (messages: { role: string; content: string }[]) =>
+    bench.model.tokenizer.encode(bench.model.tokenizer.renderChat(messages), { addSpecialTokens: false });
+  const user = (content: string) => ({ role: 'user', content });
+  const assistant = { role: 'assistant', content: answerText };
+
+  it('keeps the tokens of the turns before, and reads as if rendered as a whole', async () => {
+    const first = await ask('Once');
+    const second = await ask('And then?', { previous_response_id: first.id });
+    const third = await ask('And then?', { previous_response_id: second.id });
+    expect(second.previous_response_id).toBe(first.id);
+    const before = await bench.log.read(first.id);
+    const tokens = [...(before?.job?.prompt ?? []), ...(before?.tokens ?? [])];
+    const job = await jobOf(second.id);
+    expect(job.parent).toEqual({ id: first.id, tokens: tokens.length });
+    expect(job.prompt.slice(0, tokens.length)).toEqual(tokens);
+    const text = (ids: readonly number[]) => bench.model.tokenizer.decode([...ids]);
+    const whole = [user('Once'), assistant, user('And then?')];
+    expect(text(job.prompt)).toBe(text(render(whole)));
+    expect(text((await jobOf(third.id)).prompt)).toBe(text(render([...whole, assistant, user('And then?')])));
+  });
+
+  it('branches', async () => {
+    const first = await ask('Once');
+    const [a, b] = await Promise.all(
+      ['left', 'right'].map((way) => ask(way, { previous_response_id: first.id })),
+    );
+    const [left, right] = await Promise.all([jobOf(a?.id ?? ''), jobOf(b?.id ?? '')]);
+    expect(left.parent).toEqual(right.parent);
+    expect(left.prompt).not.toEqual(right.prompt);
+  });
+
+  it('with other instructions is rendered anew, since its beginning is another', async () => {
+    const first = await ask('Once', { instructions: 'Be brief.' });
+    const same = await ask('Go on', { instructions: 'Be brief.', previous_response_id: first.id });
+    expect((await jobOf(same.id)).parent?.id).toBe(first.id);
+    const none = await ask('Go on', { previous_response_id: same.id });
+    const job = await jobOf(none.id);
+    expect(job.parent).toBeNull();
+    expect(job.prompt).toEqual(render([user('Once'), assistant, user('Go on'), assistant, user('Go on')]));
+  });
+
+  it('goes on from a finished response of this tenant only', async () => {
+    const unknown = ask('x', { previous_response_id: `resp_${'0'.repeat(32)}` });
+    await expect(unknown).rejects.toMatchObject({
+      status: 404,
+      code: 'response_not_found',
+      param: 'previous_response_id',
+    });
+    const unstored = await ask('x', { store: false });
+    await expect(ask('y', { previous_response_id: unstored.id })).rejects.toMatchObject({ status: 404 });
+  });
+
+  it('tells what was asked, page by page', async () => {
+    const input = [
+      { role: 'user', content: 'one' },
+      { role: 'assistant', content: 'two' },
+      { role: 'user', content: 'three' },
+    ] as OpenAI.Responses.ResponseInput;
+    const response = await openai.responses.create({ model, input });
+    const texts: string[] = [];
+    for await (const item of openai.responses.inputItems.list(response.id, { order: 'asc', limit: 2 })) {
+      if (item.type === 'message')
+        texts.push(...item.content.map((part) => ('text' in part ? part.text : '')));
+    }
+    expect(texts).toEqual(['one', 'two', 'three']);
+  });
+
+  it('is forgotten on request', async () => {
+    const response = await ask('Once');
+    const deleted = await fetch(`${gateway.url}/v1/responses/${response.id}`, { method: 'DELETE' });
+    expect(await deleted.json()).toEqual({ id: response.id, object: 'response', deleted: true });
+    await expect(openai.responses.retrieve(response.id)).rejects.toMatchObject({ status: 404 });
+    await expect(ask('x', { previous_response_id: response.id })).rejects.toMatchObject({ status: 404 });
+    await expect(openai.responses.delete(response.id)).rejects.toMatchObject({ status: 404 });
+  });
+
+  it('is not cancelled where it runs in the foreground, and once it has ended stays as it is', async () => {
+    const foreground = await ask('Once');
+    await expect(openai.responses.cancel(foreground.id)).rejects.toMatchObject({ status: 400 });
+    const background = await ask('Once', { background: true });
+    await expect.poll(async () => (await openai.responses.retrieve(background.id)).status).toBe('completed');
+    expect((await openai.responses.cancel(background.id)).status).toBe('completed');
+  });
+});
