@@ -15,6 +15,7 @@ const programs = {
   test: { args: ['infra/local/test.ts'], cwd: root },
   cli: { args: [cli], cwd: process.env.INIT_CWD ?? process.cwd() },
   'bench:engine': { args: ['test/bench/engine/main.ts'], cwd: root },
+  'bench:sessions': { args: ['test/bench/sessions/main.ts'], cwd: root },
 };
 
 const [verb, ...rest] = process.argv.slice(2);

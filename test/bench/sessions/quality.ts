@@ -1,0 +1,134 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type SessionState, tokensOf } from '@baton/engine';
+import { ModelRunner } from '@baton/engine/model-runner';
+import { convert } from '@baton/hymba';
+import { loadTokenizer } from '@baton/hymba/tokenizer';
+import { type CodecTier, codecTiers, type PageEntry } from '@baton/snapshot';
+import { type Page, pagesOf, stateOf } from '@baton/snapshot/pages';
+import { tinyStoriesCheckpoint, validationStories } from '@baton/testing';
+import type { Row } from './main.ts';
+import { percentile } from './stream.ts';
+
+/** Tokens of a story that are scored after the first move, and those that are sampled greedily after the last. */
+const first = 70;
+const greedyTokens = 64;
+
+/** What a tier costs: every story is moved `moves` times, its state through pages each time, and scored as it goes. */
+export async function* quality({
+  rounds = 60,
+  say,
+}: {
+  rounds?: number;
+  say: (line: string) => void;
+}): AsyncGenerator<Row> {
+  const folder = await mkdtemp(join(tmpdir(), 'baton-quality-'));
+  await convert(tinyStoriesCheckpoint(), join(folder, 'model'));
+  const runner = await ModelRunner.open(join(folder, 'model'), { threads: 2, slots: 1 });
+  try {
+    const tokenizer = await loadTokenizer(tinyStoriesCheckpoint());
+    const text = await readFile(validationStories(), 'utf8');
+    const stories = text
+      .split('<|endoftext|>')
+      .map((story) => tokenizer.encode(story.trim()))
+      .filter((ids) => ids.length > first + 40)
+      .slice(0, rounds);
+    const rights = [];
+    for (const ids of stories) rights.push(await run(runner, ids, 0, 'exact'));
+    for (const tier of codecTiers) {
+      for (const moves of [1, 4, 16]) {
+        say(`  ${tier}, ${moves} moves`);
+        const divergences: number[] = [];
+        let [loss, rightLoss, same, count] = [0, 0, 0, 0];
+        for (const [at, ids] of stories.entries()) {
+          const found = await run(runner, ids, moves, tier);
+          const right = rights[at] as Run;
+          for (const [row, logits] of found.logits.entries()) {
+            const p = logSoftmax(right.logits[row] as Float32Array);
+            const q = logSoftmax(logits);
+            divergences.push(p.reduce((sum, value, id) => sum + Math.exp(value) * (value - (q[id] ?? 0)), 0));
+            const next = ids[first + row + 1] as number;
+            loss -= q[next] as number;
+            rightLoss -= p[next] as number;
+            count++;
+          }
+          same += found.greedy.filter((token, i) => token === right.greedy[i]).length / greedyTokens;
+        }
+        const change = Math.exp((loss - rightLoss) / count) - 1;
+        yield {
+          tier,
+          moves,
+          'perplexity change %': 100 * change,
+          'KL mean': divergences.reduce((sum, value) => sum + value, 0) / divergences.length,
+          'KL p99': percentile(divergences, 0.99),
+          '% of 64 greedy tokens equal': (100 * same) / stories.length,
+          stories: stories.length,
+        };
+      }
+    }
+  } finally {
+    await runner.close();
+    await rm(folder, { recursive: true });
+  }
+}
+
+interface Run {
+  /** After each token from `first` on but the last. */
+  readonly logits: readonly Float32Array[];
+  readonly greedy: readonly number[];
+}
+
+async function run(
+  runner: ModelRunner,
+  ids: readonly number[],
+  moves: number,
+  tier: CodecTier,
+): Promise<Run> {
+  let slot = runner.newState();
+  let pages: readonly Page[] = [];
+  let entries: readonly PageEntry[] = [];
+  const logits: Float32Array[] = [];
+  const points = new Set(
+    Array.from({ length: moves }, (_, move) => first + Math.floor((move * (ids.length - first - 1)) / moves)),
+  );
+  let state: SessionState = [];
+  for (let at = 0; at < ids.length - 1; ) {
+    const end = at === 0 ? first : at + 1;
+    const rows = at < first ? [] : [0];
+    const step = { ids: ids.slice(at, end), rows };
+    const found = await runner.run(slot, step);
+    if (rows.length > 0) logits.push(found.slice());
+    at = end;
+    if (!points.has(at)) continue;
+    // As workers do it: each tells what is new since it took over, and keeps the pages that it found.
+    const from = tokensOf(state) - (tokensOf(state) % 64);
+    const { entries: next, fresh } = pagesOf(
+      [...state, await runner.exportState(slot, from)],
+      entries,
+      tier,
+      runner.layout,
+    );
+    const stored = new Map([...pages, ...fresh].map((page) => [page.entry.key, page]));
+    pages = next.map(({ key }) => stored.get(key) as Page);
+    entries = next;
+    state = stateOf(pages, runner.layout, { fingerprint: runner.model.fingerprint, tokens: at });
+    runner.freeState(slot);
+    slot = runner.importState(state);
+  }
+  const greedy: number[] = [];
+  let next = ids.at(-1) as number;
+  for (let i = 0; i < greedyTokens; i++) {
+    const row = await runner.run(slot, { ids: [next], rows: [0] });
+    next = row.reduce((best, value, id) => (value > (row[best] as number) ? id : best), 0);
+    greedy.push(next);
+  }
+  runner.freeState(slot);
+  return { logits, greedy };
+}
+
+function logSoftmax(logits: Float32Array): Float64Array {
+  const largest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  const sum = logits.reduce((total, value) => total + Math.exp(value - largest), 0);
+  return Float64Array.from(logits, (value) => value - largest - Math.log(sum));
+}

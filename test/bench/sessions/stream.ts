@@ -1,0 +1,66 @@
+import type { TokenLog } from '@baton/log';
+import OpenAI from 'openai';
+
+export interface Streamed {
+  readonly id: string;
+  readonly text: string;
+  /** Milliseconds between one delta and the next, in order. */
+  readonly gaps: readonly number[];
+  /** From the disturbance to the next delta, in milliseconds; null where there was none. */
+  readonly pause: number | null;
+  readonly tokens: readonly number[];
+  /** What the client read more than once, and what it never read. */
+  readonly repeated: number;
+  readonly missing: number;
+}
+
+/** Streams a response as a client would; `disturb` is called after `after` deltas, and the clock of `pause` starts when it is done. */
+export async function stream(
+  url: string,
+  log: TokenLog,
+  body: object,
+  { after, disturb }: { readonly after: number; readonly disturb: (id: string) => unknown },
+): Promise<Streamed> {
+  const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0, timeout: 120_000 });
+  const events = await openai.responses.create({
+    model: 'hymba-tiny-stories',
+    temperature: 0,
+    stream: true,
+    ...body,
+  } as OpenAI.Responses.ResponseCreateParamsStreaming);
+  let [id, text, last, disturbed, pause] = ['', '', 0, 0, null as number | null];
+  const gaps: number[] = [];
+  const seen: number[] = [];
+  for await (const event of events) {
+    seen.push(event.sequence_number);
+    if (event.type === 'response.created') id = event.response.id;
+    if (event.type !== 'response.output_text.delta') continue;
+    const now = performance.now();
+    if (last > 0) gaps.push(now - last);
+    if (disturbed > 0 && pause === null) pause = now - disturbed;
+    last = now;
+    text += event.delta;
+    if (gaps.length === after) {
+      await disturb(id);
+      disturbed = performance.now();
+    }
+  }
+  const state = await log.read(id);
+  const distinct = new Set(seen);
+  const missing = Math.max(...seen) + 1 - distinct.size + (state?.text === text ? 0 : 1);
+  return {
+    id,
+    text,
+    gaps,
+    pause,
+    tokens: state?.tokens ?? [],
+    repeated: seen.length - distinct.size,
+    missing,
+  };
+}
+
+/** The value below which `share` of the values lie. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+}
