@@ -1,7 +1,16 @@
 import { type StateLayout, sharedFloats } from '@baton/engine';
 import { SnapshotRefusal } from '../refusal.ts';
 import { fromPlanes, toPlanes } from './planes.ts';
-import { dequantiseLine, eightBits, type Line, type Quantiser, quantiseLine, threeBits } from './quantise.ts';
+import {
+  coarseBits,
+  dequantiseLine,
+  eightBits,
+  fineBits,
+  type Line,
+  type Quantiser,
+  quantiseLine,
+  sixteenBits,
+} from './quantise.ts';
 import { rotateKeys } from './rotation.ts';
 import type { CodecTier } from './tiers.ts';
 
@@ -16,9 +25,13 @@ export interface RowRange {
   readonly count: number;
 }
 
-const quantisers = { int8: eightBits, compact: threeBits } as const;
-const sixteenBits: Quantiser = { limit: 32_767, step: 0 };
-const recurrentQuantisers = { int8: sixteenBits, compact: eightBits } as const;
+type Lossy = Exclude<CodecTier, 'exact'>;
+
+/** Attention depends on its keys more than on its values, so where bits are few the keys get more of them. */
+const quantisers: Readonly<Record<Lossy, Readonly<Record<'keys' | 'values' | 'conv' | 'ssm', Quantiser>>>> = {
+  int8: { keys: eightBits, values: eightBits, conv: sixteenBits, ssm: sixteenBits },
+  compact: { keys: fineBits, values: coarseBits, conv: eightBits, ssm: eightBits },
+};
 /** Values of a recurrent state that share a scale. */
 const block = 64;
 
@@ -30,14 +43,12 @@ export function encodeRows(
   layout: StateLayout,
 ): Uint8Array {
   if (tier === 'exact') return toPlanes(caches.flatMap(({ keys, values }) => [keys, values]));
-  const packer = new Packer(quantisers[tier]);
-  for (const { keys, values } of caches) {
-    const turned = keys.slice();
-    rotateKeys(turned, layout, range, 'back');
-    packer.add(turned, keyLines(layout, range.count));
-    packer.add(values, valueLines(layout, range.count));
-  }
-  return packer.finish();
+  const turned = caches.map(({ keys, values }) => {
+    const copy = { keys: keys.slice(), values };
+    rotateKeys(copy.keys, layout, range, 'back');
+    return copy;
+  });
+  return pack(rowParts(turned, range, tier, layout));
 }
 
 /** Throws `SnapshotRefusal` for a payload of another size. */
@@ -53,17 +64,14 @@ export function decodeRows(
     keys: sharedFloats(kvHeads * range.count * keySize),
     values: sharedFloats(kvHeads * range.count * valueSize),
   }));
-  const floats = rows.flatMap(({ keys, values }) => [keys, values]);
   if (tier === 'exact') {
-    unplane(payload, floats);
+    unplane(
+      payload,
+      rows.flatMap(({ keys, values }) => [keys, values]),
+    );
     return rows;
   }
-  const lines = [keyLines(layout, range.count), valueLines(layout, range.count)];
-  unpack(
-    payload,
-    floats.map((values, at) => ({ values, lines: lines[at % 2] ?? [] })),
-    quantisers[tier],
-  );
+  unpack(payload, rowParts(rows, range, tier, layout));
   for (const { keys } of rows) rotateKeys(keys, layout, range, 'forth');
   return rows;
 }
@@ -74,110 +82,99 @@ export function encodeRecurrent(
   ssm: readonly Float32Array[],
   tier: CodecTier,
 ): Uint8Array {
-  if (tier === 'exact') return toPlanes([...conv, ...ssm]);
-  const parts = [packed(conv, sixteenBits), packed(ssm, recurrentQuantisers[tier])];
-  return new Uint8Array(Buffer.concat(parts));
+  return tier === 'exact' ? toPlanes([...conv, ...ssm]) : pack(recurrentParts(conv, ssm, tier));
 }
 
 export function decodeRecurrent(payload: Uint8Array, tier: CodecTier, layout: StateLayout) {
   const floatsOf = ([rows, channels]: readonly [number, number]) =>
     Array.from({ length: layout.layers }, () => sharedFloats(rows * channels));
   const state = { conv: floatsOf(layout.conv), ssm: floatsOf(layout.ssm) };
-  if (tier === 'exact') {
-    unplane(payload, [...state.conv, ...state.ssm]);
-    return state;
-  }
-  const rest = unpackSome(payload, blocksOf(state.conv), sixteenBits);
-  unpack(rest, blocksOf(state.ssm), recurrentQuantisers[tier]);
+  if (tier === 'exact') unplane(payload, [...state.conv, ...state.ssm]);
+  else unpack(payload, recurrentParts(state.conv, state.ssm, tier));
   return state;
 }
 
-interface Target {
+/** Values, and which of them share a scale. */
+interface Part {
   readonly values: Float32Array;
   readonly lines: readonly Line[];
+  readonly quantiser: Quantiser;
 }
 
-/** A channel of a key head keeps its size over many tokens, so that is what shares a scale. */
-function keyLines({ kvHeads, keySize }: StateLayout, count: number): Line[] {
-  return Array.from({ length: kvHeads * keySize }, (_, line) => ({
+function rowParts(
+  caches: readonly Rows[],
+  { count }: RowRange,
+  tier: Lossy,
+  { kvHeads, keySize, valueSize }: StateLayout,
+): Part[] {
+  // A channel of a key head keeps its size over many tokens, and a token's values have a size of their own.
+  const ofKeys = Array.from({ length: kvHeads * keySize }, (_, line) => ({
     first: Math.floor(line / keySize) * count * keySize + (line % keySize),
     stride: keySize,
     count,
   }));
-}
-
-/** Of values, one token of one head. */
-function valueLines({ kvHeads, valueSize }: StateLayout, count: number): Line[] {
-  return Array.from({ length: kvHeads * count }, (_, row) => ({
+  const ofValues = Array.from({ length: kvHeads * count }, (_, row) => ({
     first: row * valueSize,
     stride: 1,
     count: valueSize,
   }));
+  const { keys: forKeys, values: forValues } = quantisers[tier];
+  return caches.flatMap(({ keys, values }) => [
+    { values: keys, lines: ofKeys, quantiser: forKeys },
+    { values, lines: ofValues, quantiser: forValues },
+  ]);
 }
 
-function blocksOf(parts: readonly Float32Array[]): Target[] {
-  return parts.map((values) => ({
+function recurrentParts(conv: readonly Float32Array[], ssm: readonly Float32Array[], tier: Lossy): Part[] {
+  const partOf = (values: Float32Array, quantiser: Quantiser): Part => ({
     values,
+    quantiser,
     lines: Array.from({ length: Math.ceil(values.length / block) }, (_, at) => ({
       first: at * block,
       stride: 1,
       count: Math.min(block, values.length - at * block),
     })),
-  }));
+  });
+  const { conv: forConv, ssm: forSsm } = quantisers[tier];
+  return [...conv.map((values) => partOf(values, forConv)), ...ssm.map((values) => partOf(values, forSsm))];
 }
 
-/** Gathers scales and codes: all scales come first, and then the codes in the fewest whole bytes. */
-class Packer {
-  readonly #quantiser: Quantiser;
-  readonly #scales: number[] = [];
-  readonly #codes: Uint8Array[] = [];
-
-  constructor(quantiser: Quantiser) {
-    this.#quantiser = quantiser;
-  }
-
-  add(values: Float32Array, lines: readonly Line[]): void {
-    const wide = this.#quantiser.limit > 255;
-    const codes = wide ? new Uint16Array(values.length) : new Uint8Array(values.length);
-    for (const line of lines) this.#scales.push(quantiseLine(values, codes, line, this.#quantiser));
-    this.#codes.push(this.#quantiser.limit <= 7 ? toNibbles(codes) : new Uint8Array(codes.buffer));
-  }
-
-  finish(): Uint8Array {
-    const scales = new Uint8Array(Uint16Array.from(this.#scales).buffer);
-    return new Uint8Array(Buffer.concat([scales, ...this.#codes]));
-  }
+/** All scales, and then all codes in the fewest whole bytes. */
+function pack(parts: readonly Part[]): Uint8Array {
+  const scales: number[] = [];
+  const codes = parts.map(({ values, lines, quantiser }) => {
+    const wide = quantiser.limit > 127 ? new Uint16Array(values.length) : new Uint8Array(values.length);
+    for (const line of lines) scales.push(quantiseLine(values, wide, line, quantiser));
+    return quantiser.limit <= 7 ? toNibbles(wide) : new Uint8Array(wide.buffer);
+  });
+  return new Uint8Array(Buffer.concat([new Uint8Array(Uint16Array.from(scales).buffer), ...codes]));
 }
 
-function packed(parts: readonly Float32Array[], quantiser: Quantiser): Uint8Array {
-  const packer = new Packer(quantiser);
-  for (const { values, lines } of blocksOf(parts)) packer.add(values, lines);
-  return packer.finish();
-}
-
-function unpack(payload: Uint8Array, targets: readonly Target[], quantiser: Quantiser): void {
-  const rest = unpackSome(payload, targets, quantiser);
-  if (rest.length > 0) throw wrongSize(payload.length, payload.length - rest.length);
-}
-
-/** Gives what comes after the targets. */
-function unpackSome(payload: Uint8Array, targets: readonly Target[], quantiser: Quantiser): Uint8Array {
-  const { limit } = quantiser;
-  const scaleCount = targets.reduce((sum, { lines }) => sum + lines.length, 0);
-  const bytesOf = (values: Float32Array) =>
-    limit > 255 ? 2 * values.length : limit <= 7 ? values.length >> 1 : values.length;
-  const size = targets.reduce((sum, { values }) => sum + bytesOf(values), 2 * scaleCount);
-  if (payload.length < size) throw wrongSize(payload.length, size);
+function unpack(payload: Uint8Array, parts: readonly Part[]): void {
+  const scaleCount = parts.reduce((sum, { lines }) => sum + lines.length, 0);
+  const size = parts.reduce(
+    (sum, { values, quantiser }) => sum + codeBytes(values, quantiser),
+    2 * scaleCount,
+  );
+  if (payload.length !== size) throw wrongSize(payload.length, size);
   const scales = new Uint16Array(payload.slice(0, 2 * scaleCount).buffer);
   let at = 2 * scaleCount;
   let scale = 0;
-  for (const { values, lines } of targets) {
-    const bytes = payload.slice(at, at + bytesOf(values));
+  for (const { values, lines, quantiser } of parts) {
+    const bytes = payload.slice(at, at + codeBytes(values, quantiser));
     at += bytes.length;
-    const codes = limit > 255 ? new Uint16Array(bytes.buffer) : limit <= 7 ? fromNibbles(bytes) : bytes;
+    const codes =
+      quantiser.limit > 127
+        ? new Uint16Array(bytes.buffer)
+        : quantiser.limit <= 7
+          ? fromNibbles(bytes)
+          : bytes;
     for (const line of lines) dequantiseLine(codes, values, line, quantiser, scales[scale++] ?? 0);
   }
-  return payload.subarray(at);
+}
+
+function codeBytes({ length }: Float32Array, { limit }: Quantiser): number {
+  return limit > 127 ? 2 * length : limit <= 7 ? length >> 1 : length;
 }
 
 function toNibbles(codes: Uint8Array | Uint16Array): Uint8Array {

@@ -11,9 +11,11 @@ export interface Quantiser {
   readonly step: number;
 }
 
+export const sixteenBits: Quantiser = { limit: 32_767, step: 0 };
 export const eightBits: Quantiser = { limit: 127, step: 0 };
-/** About 3 bits a value after entropy coding, where values are spread like a Gaussian. */
-export const threeBits: Quantiser = { limit: 7, step: 0.52 };
+/** About 3.4 and 2.9 bits a value after entropy coding, where values are spread like a Gaussian. */
+export const fineBits: Quantiser = { limit: 7, step: 0.36 };
+export const coarseBits: Quantiser = { limit: 7, step: 0.6 };
 
 /** Where values that share a scale lie: `count` of them, `stride` apart, from `first` on. */
 export interface Line {
