@@ -1,7 +1,7 @@
 export { type CodecTier, codecTiers } from './codec/tiers.ts';
 export { decodeManifest, type Manifest, type PageEntry } from './format/manifest.ts';
 export { pageTokens } from './pages.ts';
-export { type RefusalReason, refusalReasons } from './refusal.ts';
+export { type RefusalReason, refusalReasons, SnapshotRefusal } from './refusal.ts';
 export { SnapshotWriter } from './snapshot-writer.ts';
 export type { RestoreResult, SaveReport, SaveResult, SessionRef, SnapshotService } from './snapshots.ts';
 export { openSnapshotStore } from './stores/open-store.ts';

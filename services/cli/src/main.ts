@@ -6,6 +6,7 @@ import { convertCommand } from './commands/convert.ts';
 import { pullCommand } from './commands/pull.ts';
 import { qualityCommand } from './commands/quality.ts';
 import { randomCheckpointCommand } from './commands/random-checkpoint.ts';
+import { snapshotCommand } from './commands/snapshot.ts';
 import { reportError } from './report-error.ts';
 import { startCommand } from './start/command.ts';
 import { root } from './start/settings.ts';
@@ -21,6 +22,7 @@ const program = new Command('baton')
   .addCommand(pullCommand())
   .addCommand(convertCommand())
   .addCommand(qualityCommand())
-  .addCommand(randomCheckpointCommand());
+  .addCommand(randomCheckpointCommand())
+  .addCommand(snapshotCommand());
 
 await program.parseAsync().catch(reportError);

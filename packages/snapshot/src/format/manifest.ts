@@ -41,10 +41,10 @@ export function encodeManifest(manifest: Manifest): Uint8Array<ArrayBuffer> {
   return new ByteWriter().bytes(body).bytes(sha256(body)).finish();
 }
 
-/** Throws `SnapshotRefusal` for bytes that are damaged, or those of another session, model or version. */
+/** Throws `SnapshotRefusal` for bytes that are damaged, or those of another session or version, or of another model than `fingerprint`. */
 export function decodeManifest(
   bytes: Uint8Array,
-  expected: Pick<Manifest, 'tenant' | 'session' | 'fingerprint'>,
+  expected: Pick<Manifest, 'tenant' | 'session'> & Partial<Pick<Manifest, 'fingerprint'>>,
 ): Manifest {
   const reader = new ByteReader(bytes);
   if (!magic.equals(reader.bytes(magic.length))) {
@@ -69,7 +69,7 @@ export function decodeManifest(
   if (!owner(expected).equals(ownerFound)) {
     throw new SnapshotRefusal('foreign_session', 'the manifest is of another session or tenant');
   }
-  if (fingerprint !== expected.fingerprint) {
+  if (expected.fingerprint !== undefined && fingerprint !== expected.fingerprint) {
     throw new SnapshotRefusal(
       'foreign_model',
       `the manifest is of model ${fingerprint}; this one is ${expected.fingerprint}`,
