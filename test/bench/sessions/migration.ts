@@ -20,13 +20,10 @@ export async function* migration({ rounds = 50 }: { rounds?: number }): AsyncGen
       normal.push(...(await stream(system.url, log, body, quiet)).gaps);
       const found = await stream(system.url, log, body, {
         after: 20 + ((round * 37) % 150),
-        // Not awaited: the stream is read on while it moves.
-        disturb: (id) => {
-          void fetch(`${system.url}/admin/generations/${id}/migrate`, { method: 'POST' });
-        },
+        disturb: (id) => fetch(`${system.url}/admin/generations/${id}/migrate`, { method: 'POST' }),
       });
       if ((await log.read(found.id))?.epoch === 2) moved++;
-      longest.push(Math.max(...found.gaps));
+      longest.push(found.pause);
       if (found.tokens.join() !== right.tokens.join() || found.missing + found.repeated > 0) wrong++;
     }
     const usual = percentile(normal, 0.5);

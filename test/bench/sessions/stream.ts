@@ -6,15 +6,15 @@ export interface Streamed {
   readonly text: string;
   /** Milliseconds between one delta and the next, in order. */
   readonly gaps: readonly number[];
-  /** From the disturbance to the next delta, in milliseconds; null where there was none. */
-  readonly pause: number | null;
+  /** The longest gap after the disturbance. */
+  readonly pause: number;
   readonly tokens: readonly number[];
   /** What the client read more than once, and what it never read. */
   readonly repeated: number;
   readonly missing: number;
 }
 
-/** Streams a response as a client would; `disturb` is called after `after` deltas, and the clock of `pause` starts when it is done. */
+/** Streams a response as a client would; `disturb` is called after `after` deltas, and the stream is read on meanwhile. */
 export async function stream(
   url: string,
   log: TokenLog,
@@ -28,7 +28,7 @@ export async function stream(
     stream: true,
     ...body,
   } as OpenAI.Responses.ResponseCreateParamsStreaming);
-  let [id, text, last, disturbed, pause] = ['', '', 0, 0, null as number | null];
+  let [id, text, last] = ['', '', 0];
   const gaps: number[] = [];
   const seen: number[] = [];
   for await (const event of events) {
@@ -37,16 +37,13 @@ export async function stream(
     if (event.type !== 'response.output_text.delta') continue;
     const now = performance.now();
     if (last > 0) gaps.push(now - last);
-    if (disturbed > 0 && pause === null) pause = now - disturbed;
     last = now;
     text += event.delta;
-    if (gaps.length === after) {
-      await disturb(id);
-      disturbed = performance.now();
-    }
+    if (gaps.length === after) void disturb(id);
   }
   const state = await log.read(id);
   const distinct = new Set(seen);
+  const pause = after < 0 ? 0 : Math.max(0, ...gaps.slice(after));
   const missing = Math.max(...seen) + 1 - distinct.size + (state?.text === text ? 0 : 1);
   return {
     id,
