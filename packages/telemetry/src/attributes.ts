@@ -1,5 +1,5 @@
 /**
- * Every span attribute Baton sets. The `gen_ai.*` and `messaging.*` names are OpenTelemetry's semantic conventions,
+ * Every attribute that Baton sets on spans and metrics. The `gen_ai.*` and `messaging.*` names are OpenTelemetry's semantic conventions,
  * which are still in development: when they change, they change here.
  */
 export const attributes = {
@@ -35,4 +35,24 @@ export const attributes = {
   restoredTokens: 'baton.restore.tokens',
   restoredBytes: 'baton.restore.bytes',
   restoreMilliseconds: 'baton.restore.milliseconds',
+
+  /** A snapshot's bytes as float32, as encoded, and of the pages that the store did not have; and why it was not saved. */
+  snapshotTokens: 'baton.snapshot.tokens',
+  snapshotRawBytes: 'baton.snapshot.raw_bytes',
+  snapshotStoredBytes: 'baton.snapshot.stored_bytes',
+  snapshotNewBytes: 'baton.snapshot.new_bytes',
+
+  /** Why something did not succeed: an error's code, or a reason of ours. */
+  errorType: 'error.type',
+  /** What kind of a link: to the `first_attempt` of a generation, or to the `previous_turn` of a conversation. */
+  link: 'baton.link',
+
+  /** Labels of metrics. */
+  state: 'baton.state',
+  phase: 'baton.phase',
+  direction: 'baton.direction',
+  outcome: 'baton.outcome',
+  cause: 'baton.cause',
+  kind: 'baton.kind',
+  transport: 'baton.transport',
 } as const;

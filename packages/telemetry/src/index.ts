@@ -1,4 +1,10 @@
+export { askedFor } from './asked-for.ts';
 export { attributes } from './attributes.ts';
+export { createLogger } from './create-logger.ts';
+export { activeTraceparent, linksTo } from './links.ts';
+export { metricDefinitions } from './metrics/definitions.ts';
+export { prometheusNames } from './metrics/prometheus-name.ts';
+export { count, measure, observe } from './metrics/record.ts';
 export { extractContext, injectContext } from './nats-context.ts';
 export { type ServiceIdentity, startTelemetry, type Telemetry } from './start-telemetry.ts';
-export { type SpanSettings, withSpan } from './with-span.ts';
+export { requestSpan, type SpanSettings, withSpan } from './with-span.ts';

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { askedFor } from './asked-for.ts';
 
 export interface ServiceIdentity {
   /** For example `baton-gateway`. `OTEL_SERVICE_NAME` overrides it. */
@@ -10,23 +11,29 @@ export interface ServiceIdentity {
 
 export interface Telemetry {
   /** False where no `OTEL_*` variable asked for traces: spans are then no-ops. */
-  readonly active: boolean;
+  readonly traces: boolean;
+  /** False where none asked for metrics: recording does nothing then. */
+  readonly metrics: boolean;
   /** Sends what is buffered; gives up after `timeoutMs`, since a dead collector must not hold up an exit. */
   shutdown(timeoutMs?: number): Promise<void>;
 }
 
 /**
- * Starts tracing when a standard variable asks for it (`OTEL_EXPORTER_OTLP_ENDPOINT`,
- * `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_TRACES_EXPORTER`), as
- * https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ describes; otherwise the SDK is
- * not even loaded. Call once, before the first span.
+ * Starts traces and metrics where standard variables ask for them (`OTEL_EXPORTER_OTLP_ENDPOINT` for both;
+ * `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` for one of them, the latter also for Prometheus), as
+ * https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ describes; otherwise the SDK is not even
+ * loaded. Call once, before the first span and the first metric. Throws `ConfigurationError` where a variable is wrong.
  */
 export async function startTelemetry(identity: ServiceIdentity): Promise<Telemetry> {
-  if (!isAskedFor(process.env)) return { active: false, shutdown: async () => {} };
+  const wanted = askedFor(process.env);
+  const asked = { traces: wanted.traces, metrics: wanted.metrics.length > 0 };
+  if (!asked.traces && !asked.metrics) return { ...asked, shutdown: async () => {} };
 
   const { NodeSDK } = await import('@opentelemetry/sdk-node');
   const { defaultResource, envDetector, hostDetector, processDetector, resourceFromAttributes } =
     await import('@opentelemetry/resources');
+  const { RuntimeNodeInstrumentation } = await import('@opentelemetry/instrumentation-runtime-node');
+  const { metricReaders } = await import('./metrics/metric-readers.ts');
   const sdk = new NodeSDK({
     resource: defaultResource().merge(
       resourceFromAttributes({
@@ -36,23 +43,19 @@ export async function startTelemetry(identity: ServiceIdentity): Promise<Telemet
       }),
     ),
     resourceDetectors: [hostDetector, processDetector, envDetector],
-    metricReaders: [],
+    metricReaders: await metricReaders(wanted.metrics, process.env),
+    // Event-loop delay, garbage collection, heap.
+    instrumentations: asked.metrics ? [new RuntimeNodeInstrumentation()] : [],
     logRecordProcessors: [],
+    ...(!asked.traces && { spanProcessors: [] }),
   });
   sdk.start();
   return {
-    active: true,
+    ...asked,
     shutdown: async (timeoutMs = 2000) => {
-      // A collector that refuses the last spans is no reason for a service to fail its own shutdown.
+      // A collector that refuses the last of it is no reason for a service to fail its own shutdown.
       const flushed = sdk.shutdown().catch(() => {});
       await Promise.race([flushed, delay(timeoutMs, undefined, { ref: false })]);
     },
   };
-}
-
-function isAskedFor(env: NodeJS.ProcessEnv): boolean {
-  if (env['OTEL_SDK_DISABLED']?.toLowerCase() === 'true') return false;
-  const exporter = env['OTEL_TRACES_EXPORTER'];
-  if (exporter) return exporter !== 'none';
-  return Boolean(env['OTEL_EXPORTER_OTLP_ENDPOINT'] || env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT']);
 }

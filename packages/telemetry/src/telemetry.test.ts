@@ -1,26 +1,6 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { OtlpReceiver } from '@baton/testing/otlp-receiver';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-
-const run = promisify(execFile);
-const index = new URL('./index.ts', import.meta.url).href;
-
-/** Runs `body` in a process of its own, since the OpenTelemetry API is global and starts only once. */
-async function inProcess(body: string, env: Record<string, string> = {}): Promise<string> {
-  const script = `
-    const { startTelemetry, withSpan, injectContext, extractContext, attributes } = await import('${index}');
-    const { SpanKind, trace } = await import('@opentelemetry/api');
-    const { headers: natsHeaders } = await import('@nats-io/nats-core');
-    const telemetry = await startTelemetry({ service: 'baton-test', version: '1.2.3', instanceId: 'a' });
-    ${body}
-    await telemetry.shutdown();`;
-  const { stdout, stderr } = await run(process.execPath, ['--input-type=module', '--eval', script], {
-    cwd: import.meta.dirname,
-    env: { PATH: process.env['PATH'], ...env },
-  });
-  return stdout + stderr;
-}
+import { inProcess } from './in-process.ts';
 
 let receiver: OtlpReceiver;
 beforeEach(async () => {
@@ -56,7 +36,7 @@ describe('over OTLP', () => {
     const inner = await receiver.waitFor((span) => span.name === 'inner');
     expect(inner).toMatchObject({ traceId: first.traceId, parentSpanId: first.spanId });
     const second = await receiver.waitFor((span) => span.name === 'second');
-    expect(second.links).toEqual([{ traceId: first.traceId, spanId: first.spanId }]);
+    expect(second.links).toEqual([{ traceId: first.traceId, spanId: first.spanId, attributes: {} }]);
     expect(second.traceId).not.toBe(first.traceId);
   });
 });
@@ -68,10 +48,11 @@ describe('startTelemetry', () => {
       const { createRequire } = await import('node:module');
       const loaded = Object.keys(createRequire(import.meta.url).cache).some((file) => file.includes('@grpc'));
       const recording = await withSpan('x', {}, (span) => span.isRecording());
-      console.log(telemetry.active, recording, loaded);`;
+      console.log(telemetry.traces, recording, loaded);`;
     expect(await inProcess(report)).toBe('false false false\n');
     expect(await inProcess(report, otlp({ OTEL_SDK_DISABLED: 'true' }))).toBe('false false false\n');
-    expect(await inProcess(report, otlp({ OTEL_TRACES_EXPORTER: 'none' }))).toBe('false false false\n');
+    const none = { OTEL_TRACES_EXPORTER: 'none', OTEL_METRICS_EXPORTER: 'none' };
+    expect(await inProcess(report, otlp(none))).toBe('false false false\n');
     expect(await inProcess(report, otlp())).toBe('true true true\n');
   });
 
@@ -106,6 +87,33 @@ describe('withSpan', () => {
     expect(span.events).toMatchObject([
       { name: 'exception', attributes: { 'exception.message': 'no', 'exception.type': 'Error' } },
     ]);
+  });
+});
+
+describe('requestSpan', () => {
+  it('is the server span, also inside others, and none outside of it', async () => {
+    const printed = await inProcess(
+      `console.log(requestSpan());
+       await withSpan('request', { kind: SpanKind.SERVER }, (span) =>
+         withSpan('inner', {}, () => console.log(requestSpan() === span)));`,
+      otlp(),
+    );
+    expect(printed).toBe('undefined\ntrue\n');
+  });
+});
+
+describe('linksTo', () => {
+  it('gives a link to the span that was active, and none where nobody recorded it', async () => {
+    await inProcess(
+      `const first = await withSpan('first', {}, () => activeTraceparent());
+       await withSpan('second', { links: [...linksTo(first, { [attributes.link]: 'x' }), ...linksTo(null)] }, () => {});`,
+      otlp(),
+    );
+    const { traceId, spanId } = await receiver.waitFor(({ name }) => name === 'first');
+    const { links } = await receiver.waitFor(({ name }) => name === 'second');
+    expect(links).toEqual([{ traceId, spanId, attributes: { 'baton.link': 'x' } }]);
+    const off = `console.log(await withSpan('first', {}, () => activeTraceparent()))`;
+    expect(await inProcess(off)).toBe('null\n');
   });
 });
 

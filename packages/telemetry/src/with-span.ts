@@ -2,12 +2,15 @@ import {
   type Attributes,
   type Context,
   context,
+  createContextKey,
   type Link,
   type Span,
-  type SpanKind,
+  SpanKind,
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api';
+
+const requestSpanKey = createContextKey('the span of the request');
 
 export interface SpanSettings {
   kind?: SpanKind;
@@ -23,7 +26,10 @@ export async function withSpan<T>(
   { parent = context.active(), ...options }: SpanSettings,
   fn: (span: Span) => Promise<T> | T,
 ): Promise<T> {
-  return trace.getTracer('baton').startActiveSpan(name, options, parent, async (span) => {
+  const span = trace.getTracer('baton').startSpan(name, options, parent);
+  const within = trace.setSpan(parent, span);
+  const isRequest = options.kind === SpanKind.SERVER;
+  return context.with(isRequest ? within.setValue(requestSpanKey, span) : within, async () => {
     try {
       return await fn(span);
     } catch (error) {
@@ -35,4 +41,9 @@ export async function withSpan<T>(
       span.end();
     }
   });
+}
+
+/** The server span around what runs now: the one that a request's own attributes and links belong on. */
+export function requestSpan(): Span | undefined {
+  return context.active().getValue(requestSpanKey) as Span | undefined;
 }

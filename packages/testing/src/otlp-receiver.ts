@@ -3,63 +3,18 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 
-export type AttributeValue = string | number | boolean | AttributeValue[] | null;
-export type Attributes = Record<string, AttributeValue>;
+import { type ReceivedPoint, type ReceivedSpan, readPoints, readSpans } from './otlp-wire.ts';
 
-export interface ReceivedSpan {
-  /** 32 hexadecimal digits. */
-  traceId: string;
-  /** 16 hexadecimal digits. */
-  spanId: string;
-  /** Null for a root span. */
-  parentSpanId: string | null;
-  name: string;
-  kind: 'unspecified' | 'internal' | 'server' | 'client' | 'producer' | 'consumer';
-  attributes: Attributes;
-  /** Attributes of the process that sent it. */
-  resource: Attributes;
-  links: { traceId: string; spanId: string }[];
-  events: { name: string; attributes: Attributes }[];
-  status: 'unset' | 'ok' | 'error';
-}
-
-const kinds = ['unspecified', 'internal', 'server', 'client', 'producer', 'consumer'] as const;
-const statuses = ['unset', 'ok', 'error'] as const;
-
-/** Of OTLP/JSON's ExportTraceServiceRequest, what tests look at (https://opentelemetry.io/docs/specs/otlp/). */
-interface ExportRequest {
-  resourceSpans?: { resource?: { attributes?: KeyValue[] }; scopeSpans?: { spans?: WireSpan[] }[] }[];
-}
-interface WireSpan {
-  traceId: string;
-  spanId: string;
-  parentSpanId?: string;
-  name: string;
-  kind?: number;
-  attributes?: KeyValue[];
-  links?: { traceId: string; spanId: string }[];
-  events?: { name: string; attributes?: KeyValue[] }[];
-  status?: { code?: number };
-}
-interface KeyValue {
-  key: string;
-  value: AnyValue;
-}
-interface AnyValue {
-  stringValue?: string;
-  boolValue?: boolean;
-  doubleValue?: number;
-  /** 64 bits, so exporters may write it as text. */
-  intValue?: number | string;
-  arrayValue?: { values?: AnyValue[] };
-}
+export type { Attributes, AttributeValue, ReceivedPoint, ReceivedSpan } from './otlp-wire.ts';
 
 /**
- * An OTLP/HTTP trace receiver on a free loopback port, for tests: takes what exporters send as `http/json`, gzipped or
- * not. Other encodings get 415, other signals 404.
+ * An OTLP/HTTP receiver of traces and metrics on a free loopback port, for tests: takes what exporters send as `http/json`,
+ * gzipped or not. Other encodings get 415, other signals 404.
  */
 export class OtlpReceiver {
   readonly spans: ReceivedSpan[] = [];
+  /** Every point of every export, the newest last. */
+  readonly points: ReceivedPoint[] = [];
   readonly endpoint: string;
   readonly #server: Server;
   readonly #waiters = new Set<() => void>();
@@ -67,8 +22,13 @@ export class OtlpReceiver {
   private constructor(server: Server) {
     this.#server = server;
     this.endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const takers: Record<string, (body: object) => unknown> = {
+      '/v1/traces': (body) => this.spans.push(...readSpans(body)),
+      '/v1/metrics': (body) => this.points.push(...readPoints(body)),
+    };
     server.on('request', async (request, response) => {
-      if (request.url !== '/v1/traces') {
+      const take = takers[request.url ?? ''];
+      if (take === undefined) {
         response.writeHead(404).end();
         return;
       }
@@ -77,7 +37,7 @@ export class OtlpReceiver {
         return;
       }
       try {
-        this.spans.push(...readSpans(JSON.parse(String(await readBody(request)))));
+        take(JSON.parse(String(await readBody(request))));
         response.setHeader('content-type', 'application/json').end('{}');
       } catch (error) {
         response.writeHead(400).end(String(error));
@@ -86,7 +46,7 @@ export class OtlpReceiver {
     });
   }
 
-  /** The environment of a process that is to send its traces here. */
+  /** The environment of a process that is to send its telemetry here. */
   get env(): { OTEL_EXPORTER_OTLP_ENDPOINT: string; OTEL_EXPORTER_OTLP_PROTOCOL: string } {
     return { OTEL_EXPORTER_OTLP_ENDPOINT: this.endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' };
   }
@@ -120,40 +80,4 @@ export class OtlpReceiver {
 async function readBody(request: IncomingMessage): Promise<Buffer> {
   const body = Buffer.concat(await request.toArray());
   return request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
-}
-
-function readSpans({ resourceSpans = [] }: ExportRequest): ReceivedSpan[] {
-  return resourceSpans.flatMap(({ resource, scopeSpans = [] }) =>
-    scopeSpans.flatMap(({ spans = [] }) =>
-      spans.map((span) => readSpan(span, readAttributes(resource?.attributes))),
-    ),
-  );
-}
-
-function readSpan(span: WireSpan, resource: Attributes): ReceivedSpan {
-  return {
-    traceId: span.traceId,
-    spanId: span.spanId,
-    parentSpanId: span.parentSpanId || null,
-    name: span.name,
-    kind: kinds[span.kind ?? 0] ?? 'unspecified',
-    attributes: readAttributes(span.attributes),
-    resource,
-    links: (span.links ?? []).map(({ traceId, spanId }) => ({ traceId, spanId })),
-    events: (span.events ?? []).map(({ name, attributes }) => ({
-      name,
-      attributes: readAttributes(attributes),
-    })),
-    status: statuses[span.status?.code ?? 0] ?? 'unset',
-  };
-}
-
-function readAttributes(pairs: readonly KeyValue[] = []): Attributes {
-  return Object.fromEntries(pairs.map(({ key, value }) => [key, readValue(value)]));
-}
-
-function readValue(value: AnyValue): AttributeValue {
-  if (value.intValue !== undefined) return Number(value.intValue);
-  if (value.arrayValue !== undefined) return (value.arrayValue.values ?? []).map(readValue);
-  return value.stringValue ?? value.boolValue ?? value.doubleValue ?? null;
 }

@@ -5,8 +5,7 @@ import { embeddedModel } from '@baton/hymba';
 import { TokenLog } from '@baton/log';
 import { GenerationQueue } from '@baton/queue';
 import { openSnapshotStore } from '@baton/snapshot';
-import { startTelemetry } from '@baton/telemetry';
-import { pino } from 'pino';
+import { createLogger, startTelemetry } from '@baton/telemetry';
 import packageJson from '../package.json' with { type: 'json' };
 import { loadServedModel } from './served-model.ts';
 import { createGatewayServer } from './server.ts';
@@ -37,7 +36,7 @@ async function main(): Promise<void> {
   if (redisUrl === undefined || natsUrl === undefined) {
     throw new ConfigurationError('BATON_REDIS_URL and BATON_NATS_URL must be set (npm start sets them)');
   }
-  const logger = pino({ name: 'gateway', level: env.BATON_LOG_LEVEL });
+  const logger = createLogger('gateway', env.BATON_LOG_LEVEL);
   const telemetry = await startTelemetry({
     service: 'baton-gateway',
     version: packageJson.version,

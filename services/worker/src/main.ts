@@ -4,8 +4,7 @@ import { createEngine } from '@baton/engine';
 import { loadEnv } from '@baton/environment';
 import { BatonError, ConfigurationError } from '@baton/errors';
 import { embeddedModel, ensureConverted } from '@baton/hymba';
-import { startTelemetry } from '@baton/telemetry';
-import { pino } from 'pino';
+import { createLogger, startTelemetry } from '@baton/telemetry';
 import packageJson from '../package.json' with { type: 'json' };
 import { Worker } from './worker.ts';
 
@@ -42,7 +41,7 @@ async function main(): Promise<void> {
     throw new ConfigurationError('BATON_REDIS_URL and BATON_NATS_URL must be set (npm start sets them)');
   }
   const workerId = env.BATON_WORKER_ID ?? `${hostname()}-${process.pid}`;
-  const logger = pino({ name: 'worker', level: env.BATON_LOG_LEVEL }).child({ worker: workerId });
+  const logger = createLogger('worker', env.BATON_LOG_LEVEL).child({ worker: workerId });
   const telemetry = await startTelemetry({
     service: 'baton-worker',
     version: packageJson.version,

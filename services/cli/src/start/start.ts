@@ -73,8 +73,14 @@ async function bringUp(source: NodeJS.ProcessEnv, stop: StopRequest, fleet: Flee
       });
 
   say(`Starting the gateway and workers (${workerIds.length}); logs are in ${logs}`);
-  const workers = workerIds.map((id) => {
-    const ownEnv = { BATON_WORKER_ID: id, BATON_THREADS: String(threadsPerWorker) };
+  // The gateway's page for Prometheus is on this port, those of the workers on the ones after it.
+  const metricsPort = Number(source['OTEL_EXPORTER_PROMETHEUS_PORT'] || 9464);
+  const workers = workerIds.map((id, index) => {
+    const ownEnv = {
+      BATON_WORKER_ID: id,
+      BATON_THREADS: String(threadsPerWorker),
+      OTEL_EXPORTER_PROMETHEUS_PORT: String(metricsPort + index + 1),
+    };
     return [id, service('worker', id, ownEnv)] as const;
   });
   await fleet.launch(Object.fromEntries(workers));

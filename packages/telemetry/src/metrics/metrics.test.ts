@@ -1,0 +1,94 @@
+import { OtlpReceiver } from '@baton/testing/otlp-receiver';
+import { describe, expect, it } from 'vitest';
+import { inProcess } from '../in-process.ts';
+import { metricDefinitions } from './definitions.ts';
+import { nameWithUnit, prometheusNames } from './prometheus-name.ts';
+
+const record = `
+  count('rejections', 2, { [attributes.errorType]: 'overloaded' });
+  measure('queueWait', 0.003);
+  measure('queueWait', 7);
+  const stop = observe('slots', (result) => result.observe(5, { [attributes.state]: 'used' }));
+  observe('webSockets', (result) => result.observe(1))();`;
+
+describe('over OTLP', () => {
+  it('sends what was recorded, under the definitions, and what the runtime tells of itself', async () => {
+    const receiver = await OtlpReceiver.start();
+    try {
+      expect(await inProcess(record, { ...receiver.env, OTEL_TRACES_EXPORTER: 'none' })).toBe('');
+      const point = (name: string) => receiver.points.filter((candidate) => candidate.name === name);
+      expect(point('baton.rejections')).toMatchObject([
+        {
+          value: 2,
+          unit: '{request}',
+          attributes: { 'error.type': 'overloaded' },
+          resource: { 'service.name': 'baton-test', 'service.instance.id': 'a' },
+        },
+      ]);
+      expect(point('baton.queue.wait.duration')).toMatchObject([{ value: 7.003, count: 2, unit: 's' }]);
+      expect(point('baton.worker.slots')).toMatchObject([
+        { value: 5, attributes: { 'baton.state': 'used' } },
+      ]);
+      expect(point('baton.websockets')).toEqual([]);
+      expect(point('nodejs.eventloop.utilization')).toHaveLength(1);
+      expect(receiver.spans).toEqual([]);
+    } finally {
+      await receiver.stop();
+    }
+  });
+});
+
+describe('for Prometheus', () => {
+  const scrape = `
+    ${record}
+    const answer = await fetch('http://127.0.0.1:' + process.env.OTEL_EXPORTER_PROMETHEUS_PORT + '/metrics');
+    console.log(await answer.text());`;
+  const onPort = (port: number) => ({
+    OTEL_METRICS_EXPORTER: 'prometheus',
+    OTEL_EXPORTER_PROMETHEUS_HOST: '127.0.0.1',
+    OTEL_EXPORTER_PROMETHEUS_PORT: String(port),
+  });
+
+  it('serves a page with units in its names', async () => {
+    const page = await inProcess(scrape, onPort(29_464));
+    expect(page).toContain('# TYPE baton_rejections_total counter\n');
+    expect(page).toContain('\nbaton_rejections_total{error_type="overloaded"} 2\n');
+    expect(page).toContain('\nbaton_queue_wait_duration_seconds_bucket{le="0.005"} 1\n');
+    expect(page).toContain('\nbaton_queue_wait_duration_seconds_count 2\n');
+    expect(page).toContain('\nbaton_worker_slots{baton_state="used"} 5\n');
+    expect(page).toMatch(/^nodejs_eventloop_utilization_ratio /m);
+  });
+
+  it('says which variable is wrong', async () => {
+    const listen = `
+      const { createServer } = await import('node:http');
+      const server = createServer().listen(29465, '127.0.0.1');
+      await new Promise((resolve) => server.once('listening', resolve));
+      process.env.OTEL_METRICS_EXPORTER = 'prometheus';
+      await startTelemetry({ service: 'b', version: '1', instanceId: 'b' }).catch((error) => console.log(error.message));
+      server.close();`;
+    const taken = await inProcess(listen, { ...onPort(29_465), OTEL_METRICS_EXPORTER: 'none' });
+    expect(taken).toContain('OTEL_EXPORTER_PROMETHEUS_PORT=29465 cannot be listened on: EADDRINUSE');
+    const unknown = inProcess('', { OTEL_METRICS_EXPORTER: 'console' });
+    await expect(unknown).rejects.toThrow('OTEL_METRICS_EXPORTER=console must list otlp, prometheus');
+  });
+});
+
+describe('names', () => {
+  it('are unique, and end in units where Prometheus sees them', () => {
+    const names = Object.values(metricDefinitions).flatMap(prometheusNames);
+    expect(new Set(names).size).toBe(names.length);
+    expect(nameWithUnit('gen_ai_server_request_duration', 's', false)).toBe(
+      'gen_ai_server_request_duration_seconds',
+    );
+    expect(nameWithUnit('nodejs_eventloop_utilization', '1', true)).toBe(
+      'nodejs_eventloop_utilization_ratio',
+    );
+    expect(prometheusNames({ kind: 'counter', name: 'baton.snapshot.size', unit: 'By' })).toEqual([
+      'baton_snapshot_size_bytes_total',
+    ]);
+    expect(prometheusNames({ kind: 'gauge', name: 'baton.state.memory', unit: 'By' })).toEqual([
+      'baton_state_memory_bytes',
+    ]);
+  });
+});

@@ -1,0 +1,60 @@
+import {
+  type Attributes,
+  type Counter,
+  type Gauge,
+  type Histogram,
+  type Meter,
+  metrics,
+  type ObservableResult,
+} from '@opentelemetry/api';
+import { type MetricDefinitions, type MetricOf, metricDefinitions } from './definitions.ts';
+
+/** Adds to a counter. Does nothing, at the price of a call, where metrics are off. */
+export function count(metric: MetricOf<'counter'>, value = 1, attributes?: Attributes): void {
+  counter(metric).add(value, attributes);
+}
+
+/** Records one value of a distribution, in the metric's unit. */
+export function measure(metric: MetricOf<'histogram'>, value: number, attributes?: Attributes): void {
+  histogram(metric).record(value, attributes);
+}
+
+/** Has `read` called whenever the metrics are read, until the function that this gives is called. */
+export function observe(
+  metric: MetricOf<'gauge'>,
+  read: (result: ObservableResult) => void | Promise<void>,
+): () => void {
+  const { name, unit, description } = metricDefinitions[metric];
+  const gauge = baton().createObservableGauge(name, { unit, description });
+  gauge.addCallback(read);
+  return () => gauge.removeCallback(read);
+}
+
+/** The instruments of each meter that there has been: making one anew takes as long as many recordings. */
+const made = new WeakMap<Meter, Map<keyof MetricDefinitions, Counter | Histogram | Gauge>>();
+
+function counter(metric: MetricOf<'counter'>): Counter {
+  return instrument(metric, (meter, { name, unit, description }) =>
+    meter.createCounter(name, { unit, description }),
+  );
+}
+
+function histogram(metric: MetricOf<'histogram'>): Histogram {
+  return instrument(metric, (meter, { name, unit, description, buckets }) =>
+    meter.createHistogram(name, { unit, description, advice: { explicitBucketBoundaries: [...buckets] } }),
+  );
+}
+
+function instrument<M extends keyof MetricDefinitions, I extends Counter | Histogram>(
+  metric: M,
+  make: (meter: Meter, definition: MetricDefinitions[M]) => I,
+): I {
+  const meter = baton();
+  const instruments = made.get(meter) ?? new Map();
+  made.set(meter, instruments);
+  const found = (instruments.get(metric) as I | undefined) ?? make(meter, metricDefinitions[metric]);
+  instruments.set(metric, found);
+  return found;
+}
+
+const baton = (): Meter => metrics.getMeter('baton');
