@@ -26,6 +26,8 @@ export interface EngineRequest {
   readonly resume?: SessionState;
   /** Which `state` outputs are wanted; none by default. */
   readonly states?: StateRequest;
+  /** Whether `chunk` outputs are wanted; by default they are not. */
+  readonly chunks?: boolean;
 }
 
 /** When a sequence's memory is to be copied out, each time only what is new. */
@@ -44,6 +46,8 @@ export interface StateRequest {
 export type EngineOutput =
   /** The memory after all tokens that the model was fed so far; the last token sampled is not one of them. */
   | { readonly kind: 'state'; readonly state: StateDelta }
+  /** So many tokens were fed, together and apart from those that decode, in so many milliseconds. */
+  | { readonly kind: 'chunk'; readonly tokens: number; readonly milliseconds: number }
   | { readonly kind: 'prompt'; readonly from: number; readonly logprobs: TokenLogprob[] }
   | {
       readonly kind: 'tokens';
@@ -76,6 +80,20 @@ export interface EngineCapacity {
   readonly stateBytes: { readonly empty: number; readonly full: number };
   /** Bytes that the states of all sequences can come to take. */
   readonly stateBytesLimit: number;
+}
+
+/** What one step of the model did, and how much it has to do. */
+export interface StepReport {
+  /** Sequences that decoded together, and the milliseconds that took; 0 where none did. */
+  readonly decoding: number;
+  readonly decodeMs: number;
+  /** The same of the tokens of prompts. */
+  readonly prefilled: number;
+  readonly prefillMs: number;
+  /** Tokens that were sampled. */
+  readonly sampled: number;
+  /** Bytes of the states of what runs. */
+  readonly stateBytes: number;
 }
 
 /** Runs sequences. Implementations: `ThreadedEngine` (the model on its own thread) and, for tests, `ScriptedEngine`. */

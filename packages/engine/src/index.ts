@@ -7,6 +7,7 @@ export type {
   EngineOutput,
   EngineRequest,
   StateRequest,
+  StepReport,
 } from './engine.ts';
 export type { KvRows } from './state/kv-pool.ts';
 export {

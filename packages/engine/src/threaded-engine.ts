@@ -1,7 +1,14 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { EngineDiedError, ServerError } from '@baton/errors';
-import type { Engine, EngineCapacity, EngineModel, EngineOutput, EngineRequest } from './engine.ts';
+import type {
+  Engine,
+  EngineCapacity,
+  EngineModel,
+  EngineOutput,
+  EngineRequest,
+  StepReport,
+} from './engine.ts';
 import { EngineRuns } from './engine-runs.ts';
 import type { StateLayout } from './state/state-layout.ts';
 import type { FromThread, ThreadOptions, ToThread } from './thread/messages.ts';
@@ -9,12 +16,17 @@ import { unpackEvent } from './thread/thread-event.ts';
 import { unpackError } from './thread/thread-failure.ts';
 
 /**
- * Opens a converted model on a thread of its own; `onProgress` hears what that thread is doing until it is ready. Throws
- * `CheckpointError` for a model that cannot be opened, `ConfigurationError` for settings that cannot be met.
+ * Opens a converted model on a thread of its own; `onProgress` hears what that thread is doing until it is ready, `onStep`
+ * from then on of each step. Throws `CheckpointError` for a model that cannot be opened, `ConfigurationError` for settings that
+ * cannot be met.
  */
-export function createEngine(options: ThreadOptions, onProgress?: (stage: string) => void): Promise<Engine> {
+export function createEngine(
+  options: ThreadOptions,
+  onProgress?: (stage: string) => void,
+  onStep?: (report: StepReport) => void,
+): Promise<Engine> {
   const thread = new Worker(new URL('./thread/model-thread.ts', import.meta.url), { workerData: options });
-  return ThreadedEngine.over(thread, onProgress);
+  return ThreadedEngine.over(thread, onProgress, onStep);
 }
 
 /**
@@ -31,13 +43,17 @@ export class ThreadedEngine implements Engine {
   readonly #died = Promise.withResolvers<EngineDiedError>();
 
   /** An engine over a thread that runs `serve`, once it is ready. */
-  static over(thread: Worker, onProgress: (stage: string) => void = () => {}): Promise<ThreadedEngine> {
+  static over(
+    thread: Worker,
+    onProgress: (stage: string) => void = () => {},
+    onStep: (report: StepReport) => void = () => {},
+  ): Promise<ThreadedEngine> {
     return new Promise((resolve, reject) => {
       const fail = (reason: string) => reject(new ServerError(`the model's thread did not start: ${reason}`));
       const receive = (message: FromThread) => {
         if (message.type === 'opening') return onProgress(message.stage);
         thread.off('message', receive);
-        if (message.type === 'ready') resolve(new ThreadedEngine(thread, message));
+        if (message.type === 'ready') resolve(new ThreadedEngine(thread, message, onStep));
         else if (message.type === 'refused') reject(unpackError(message.failure));
         else fail(`it began with ${message.type}`);
       };
@@ -50,6 +66,7 @@ export class ThreadedEngine implements Engine {
   private constructor(
     thread: Worker,
     { model, layout, capacity }: Pick<Engine, 'model' | 'layout' | 'capacity'>,
+    onStep: (report: StepReport) => void,
   ) {
     this.#thread = thread;
     this.model = model;
@@ -61,7 +78,10 @@ export class ThreadedEngine implements Engine {
       drain: (run) => this.#send({ type: 'drain', run }),
     });
     thread.on('message', (message: FromThread) => {
-      if (message.type === 'events') this.#runs.deliver(message.events.map(unpackEvent));
+      if (message.type === 'events') {
+        if (message.report) onStep(message.report);
+        this.#runs.deliver(message.events.map(unpackEvent));
+      }
       if (message.type === 'refused') this.#die(unpackError(message.failure).message);
     });
     thread.on('error', (error) => this.#die(`the model's thread failed: ${error.message}`));

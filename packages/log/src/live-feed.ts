@@ -1,3 +1,4 @@
+import { count } from '@baton/telemetry';
 import { RepublishHeaders } from '@nats-io/jetstream';
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
 import type { TokenLogSettings } from './settings.ts';
@@ -59,6 +60,7 @@ export class LiveFeed {
   #take(message: Msg): void {
     const bytes = message.data.length;
     if (this.#buffer.length > 0 && this.#bytes + bytes > this.#settings.liveBufferBytes) {
+      count('feedOverflows');
       this.stop();
       return;
     }

@@ -14,9 +14,12 @@ export class LogCursor {
 
   /** Takes the next entry in. Throws `LogCorruptedError` where it breaks the log's invariants. */
   advance(stored: StoredEntry): LogEntry {
-    applyEntry(this.state, stored.entry);
+    const { entry, traceparent } = stored;
+    applyEntry(this.state, entry);
+    if (entry.kind === 'queued') this.state.traces.request = traceparent;
+    if (entry.kind === 'claimed' && traceparent !== null) this.state.traces.attempts.push(traceparent);
     this.top = stored;
-    return stored.entry;
+    return entry;
   }
 
   /** Reads what the stream holds on top, entry by entry. Throws `NotFoundError` where the beginning has expired. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { NotFoundError, RequestError } from '@baton/errors';
 import { type LogEntry, logEntrySchema, logStream, logSubject, parseMessage, shardOf } from '@baton/protocol';
-import { attributes, injectContext, withSpan } from '@baton/telemetry';
+import { attributes, injectContext, measure, withSpan } from '@baton/telemetry';
 import {
   JetStreamApiCodes,
   JetStreamApiError,
@@ -28,6 +28,8 @@ export interface StoredEntry {
   /** Position of the generation's entry 0. */
   readonly first: number;
   readonly appendId: string;
+  /** The span that appended it, as a W3C `traceparent`; null where nothing was traced. */
+  readonly traceparent: string | null;
 }
 
 /** The last entry of a log; null where the log is empty. */
@@ -73,16 +75,23 @@ export class LogStore {
       );
     }
     const appendId = randomUUID();
+    const start = performance.now();
     const expect = { lastSubjectSequence: top?.sequence ?? 0 };
     const attempt = async (): Promise<AppendResult> => {
       try {
-        const options = {
-          headers: entryHeaders(appendId, top),
-          expect,
-          timeout: this.#settings.requestTimeoutMs,
+        const header = entryHeaders(appendId, top);
+        const timeout = this.#settings.requestTimeoutMs;
+        const { seq } = await this.#client.publish(subject, data, { headers: header, expect, timeout });
+        measure('logAppend', (performance.now() - start) / 1000);
+        return {
+          stored: {
+            entry,
+            sequence: seq,
+            first: top?.first ?? seq,
+            appendId,
+            traceparent: traceparentOf(header),
+          },
         };
-        const { seq } = await this.#client.publish(subject, data, options);
-        return { stored: { entry, sequence: seq, first: top?.first ?? seq, appendId } };
       } catch (error) {
         if (!isWrongLastSequence(error)) throw error;
         return await this.#explainConflict(id, appendId, top);
@@ -148,6 +157,7 @@ export class LogStore {
       sequence,
       first: Number(header.get(firstSequenceHeader)) || sequence,
       appendId: header.get(appendIdHeader),
+      traceparent: traceparentOf(header),
     };
   }
 
@@ -174,6 +184,10 @@ function entryHeaders(appendId: string, top: Top): MsgHdrs {
   if (top !== null) header.set(firstSequenceHeader, String(top.first));
   injectContext(header);
   return header;
+}
+
+function traceparentOf(header: MsgHdrs): string | null {
+  return header.get('traceparent') || null;
 }
 
 function isWrongLastSequence(error: unknown): boolean {

@@ -1,5 +1,6 @@
 import { BatonError, FencedError, LogCorruptedError, ServerError } from '@baton/errors';
 import type { LogEntry, LogState, WorkerEntry } from '@baton/protocol';
+import { count } from '@baton/telemetry';
 import type { LogStore, StoredEntry, Top } from './log-store.ts';
 import { mergeEntries, splitEntry } from './split-entry.ts';
 
@@ -138,6 +139,7 @@ export class LogWriter {
   #meet(met: StoredEntry): void {
     const { entry } = met;
     if (entry.kind === 'claimed' && entry.epoch > this.epoch) {
+      count('fencedAppends');
       throw new FencedError(this.generationId, this.epoch);
     }
     if (entry.kind !== 'cancel_requested') {

@@ -19,6 +19,9 @@ it('stores the trace context of an append with the entry', async () => {
     const { direct } = await jetstreamManager(log.connection);
     const stored = await direct.getMessage('BATON_LOG_0', { seq: 1 });
     console.log(stored.header.get('traceparent'));
+    await log.claim(exampleJob(), 'worker-1');
+    await log.claim(exampleJob(), 'worker-2');
+    console.log(JSON.stringify((await log.read(exampleJob().id)).traces));
     await log.close();
     await telemetry.shutdown();`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], {
@@ -26,6 +29,13 @@ it('stores the trace context of an append with the entry', async () => {
     env: { PATH: process.env['PATH'], ...receiver.env },
   });
   const span = await receiver.waitFor(({ name }) => name === 'append queued');
-  expect(stdout.trim()).toBe(`00-${span.traceId}-${span.spanId}-01`);
+  const [header, traces = ''] = stdout.trim().split('\n');
+  expect(header).toBe(`00-${span.traceId}-${span.spanId}-01`);
+  const claims = receiver.spans.filter(({ name }) => name === 'append claimed');
+  expect(JSON.parse(traces)).toEqual({
+    request: header,
+    attempts: claims.map(({ traceId, spanId }) => `00-${traceId}-${spanId}-01`),
+  });
+  expect(claims).toHaveLength(2);
   await Promise.all([nats.stop(), receiver.stop()]);
 });

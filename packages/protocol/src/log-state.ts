@@ -22,6 +22,8 @@ export interface LogState {
   tokenLogprobs: TokenLogprob[];
   cancelRequested: boolean;
   terminal: TerminalEntry | null;
+  /** W3C `traceparent` of the request, and of the attempt of each owner up to now; null and empty where nothing is traced. */
+  traces: { request: string | null; readonly attempts: string[] };
 }
 
 export function emptyLogState(generationId: string): LogState {
@@ -38,6 +40,7 @@ export function emptyLogState(generationId: string): LogState {
     tokenLogprobs: [],
     cancelRequested: false,
     terminal: null,
+    traces: { request: null, attempts: [] },
   };
 }
 

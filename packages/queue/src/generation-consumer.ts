@@ -13,6 +13,7 @@ import type { Redis } from 'ioredis';
 import { HandedOver } from './handed-over.ts';
 import { applyFate, type Fate } from './job-fate.ts';
 import { queueTelemetry } from './queue-telemetry.ts';
+import { recordWait } from './record-wait.ts';
 
 /**
  * Runs one generation. What it throws decides the job's fate by the error's outcome in `@baton/errors`: `retry` puts it
@@ -147,6 +148,7 @@ export class GenerationConsumer {
 
   /** Settles the job's fate where `close` can wait for it. */
   async #process(queued: Job<unknown>, token: string | undefined): Promise<void> {
+    recordWait(queued);
     const settled = this.#decide(queued).then((fate) => applyFate(queued, token, fate));
     this.#track(settled);
     await settled;

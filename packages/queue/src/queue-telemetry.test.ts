@@ -35,8 +35,9 @@ it('carries the trace from who adds a job to who runs it, without spans of its i
     'process generations',
     'request',
     'run',
+    'wait',
   ]);
-  const { request, run, 'add generations.generation': add, 'process generations': process_ } = byName;
+  const { request, run, wait, 'add generations.generation': add, 'process generations': process_ } = byName;
   expect(add).toMatchObject({
     kind: 'producer',
     traceId: request?.traceId,
@@ -54,6 +55,13 @@ it('carries the trace from who adds a job to who runs it, without spans of its i
     parentSpanId: add?.spanId,
     attributes: { 'messaging.operation.type': 'process', 'messaging.message.id': id },
   });
+  expect(wait).toMatchObject({
+    kind: 'consumer',
+    traceId: request?.traceId,
+    parentSpanId: add?.spanId,
+    attributes: { 'messaging.operation.type': 'receive', 'messaging.message.id': id },
+  });
+  expect(wait?.end).toBeGreaterThanOrEqual(wait?.start ?? Number.NaN);
   expect(run).toMatchObject({ traceId: request?.traceId, parentSpanId: process_?.spanId });
   await Promise.all([redis.stop(), receiver.stop()]);
 });

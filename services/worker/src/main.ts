@@ -6,6 +6,7 @@ import { BatonError, ConfigurationError } from '@baton/errors';
 import { embeddedModel, ensureConverted } from '@baton/hymba';
 import { createLogger, startTelemetry } from '@baton/telemetry';
 import packageJson from '../package.json' with { type: 'json' };
+import { recordStep } from './record.ts';
 import { Worker } from './worker.ts';
 
 async function main(): Promise<void> {
@@ -51,6 +52,7 @@ async function main(): Promise<void> {
   const model = await ensureConverted(env.BATON_MODEL ?? embeddedModel, join(env.BATON_DATA_DIR, 'models'), {
     weights: env.BATON_WEIGHTS,
   });
+  let stateBytes = 0;
   const engine = await createEngine(
     {
       modelDir: model.folder,
@@ -62,6 +64,10 @@ async function main(): Promise<void> {
       stateMemory: env.BATON_STATE_MEMORY && env.BATON_STATE_MEMORY * 2 ** 20,
     },
     (stage) => logger.info({ model: model.folder }, `model: ${stage}`),
+    (report) => {
+      stateBytes = report.stateBytes;
+      recordStep(report);
+    },
   );
   let stopping = false;
   const stop = async (reason: string, exitCode: number): Promise<void> => {
@@ -95,6 +101,7 @@ async function main(): Promise<void> {
     snapshotTokens: env.BATON_SNAPSHOT_TOKENS,
     warmBytes: env.BATON_WARM_MEMORY * 2 ** 20,
     maxClaims: env.BATON_MAX_CLAIMS,
+    stateBytes: () => stateBytes,
     drainMs: env.BATON_DRAIN_TIMEOUT * 1000,
     logger,
     onDrained: () => void stop('told to drain', 0),

@@ -3,6 +3,15 @@ import { BatonError, outcomeOf, ServerError } from '@baton/errors';
 import type { LogWriter, TokenLog } from '@baton/log';
 import { crashesOf, type FinishReason, type GenerationJob, type LogState } from '@baton/protocol';
 import { attributes, withSpan } from '@baton/telemetry';
+import { type Link, trace } from '@opentelemetry/api';
+import {
+  linksToFirstAttempt,
+  recordClaim,
+  recordFailure,
+  recordFinish,
+  recordRestore,
+  restoreAttributes,
+} from './record.ts';
 import type { Restored, SessionStates, StateTracker } from './states/session-states.ts';
 
 export interface GenerationContext {
@@ -14,6 +23,8 @@ export interface GenerationContext {
   readonly maxClaims: number;
   /** Gets to know the generation's state once it has one. */
   readonly onProgress?: (tracker: StateTracker) => void;
+  /** Hears what an owner begins with. */
+  readonly onRestored?: (state: LogState, restored: Restored) => void;
 }
 
 /**
@@ -24,52 +35,62 @@ export interface GenerationContext {
 export async function runGeneration(
   job: GenerationJob,
   signal: AbortSignal,
-  { log, engine, states, workerId, maxClaims, onProgress }: GenerationContext,
+  { log, engine, states, workerId, maxClaims, onProgress, onRestored }: GenerationContext,
 ): Promise<void> {
-  const { state, writer } = await withSpan('claim', {}, () => log.claim(job, workerId));
+  const { state, writer, links } = await claim(job, log, workerId);
   if (writer === null) return;
+  recordClaim(state);
   try {
     const crashes = crashesOf(state);
     if (crashes >= maxClaims) {
       throw new ServerError(`the generation was given up: ${crashes} workers were lost while they ran it`);
     }
-    const restored = await restore(job, state, states);
+    const restored = await restore(job, state, states, links);
+    recordRestore(restored, job, state);
+    onRestored?.(state, restored);
     const tracker = states.track(job, restored);
     onProgress?.(tracker);
-    const run = new GenerationRun(job, { state, writer, engine, signal, restored, tracker, states });
+    const run = new GenerationRun(job, { state, writer, engine, signal, restored, tracker, states, links });
     const { reason, sampled } = await run.toEnd();
     await tracker.finish();
-    await writer.append({
-      kind: 'finish',
-      reason,
-      usage: {
-        prompt_tokens: job.prompt.length,
-        cached_tokens: restored.of === 'parent' ? Math.min(restored.tokens, job.prompt.length) : 0,
-        completion_tokens: state.tokens.length + sampled,
-      },
-    });
+    const usage = {
+      prompt_tokens: job.prompt.length,
+      cached_tokens: restored.of === 'parent' ? Math.min(restored.tokens, job.prompt.length) : 0,
+      completion_tokens: state.tokens.length + sampled,
+    };
+    await writer.append({ kind: 'finish', reason, usage });
+    recordFinish(job, reason, usage);
   } catch (error) {
     if (signal.aborted && error === signal.reason) throw error;
     const failure =
       error instanceof BatonError ? error : new ServerError('the worker failed', { cause: error });
     if (outcomeOf(failure.code).job === 'fail') {
       await writer.append({ kind: 'error', code: failure.code, message: failure.message });
+      recordFailure(failure);
     }
     throw failure;
   }
 }
 
-function restore(job: GenerationJob, state: LogState, states: SessionStates): Promise<Restored> {
-  return withSpan('restore', {}, async (span) => {
+/** An owner after the first one has `links` to the first one's attempt, for each of its spans. */
+function claim(job: GenerationJob, log: TokenLog, workerId: string) {
+  return withSpan('claim', { attributes: { [attributes.workerId]: workerId } }, async (span) => {
+    const { state, writer } = await log.claim(job, workerId);
+    const links = linksToFirstAttempt(state);
+    span.setAttribute(attributes.epoch, state.epoch).addLinks(links);
+    return { state, writer, links };
+  });
+}
+
+function restore(
+  job: GenerationJob,
+  state: LogState,
+  states: SessionStates,
+  links: Link[],
+): Promise<Restored> {
+  return withSpan('restore', { links }, async (span) => {
     const restored = await states.restore(job, state);
-    span.setAttributes({
-      [attributes.restoreSource]: restored.source,
-      [attributes.restoreReason]: restored.why,
-      [attributes.restoredTokens]: restored.tokens,
-      [attributes.restoredBytes]: restored.bytes,
-      [attributes.restoreMilliseconds]: restored.milliseconds,
-      ...(restored.of && { [attributes.restoreOf]: restored.of }),
-    });
+    span.setAttributes(restoreAttributes(restored));
     return restored;
   });
 }
@@ -82,6 +103,7 @@ interface RunContext {
   readonly restored: Restored;
   readonly tracker: StateTracker;
   readonly states: SessionStates;
+  readonly links: Link[];
 }
 
 /** One owner's part of a generation: from the state that it restored to the end, or to where it hands over. */
@@ -108,6 +130,7 @@ class GenerationRun {
       promptLogprobsFrom: state.promptLogprobs.length,
       ...(restored.state.length > 0 && { resume: restored.state }),
       states: tracker.request,
+      chunks: trace.getActiveSpan()?.isRecording() ?? false,
     };
     const stop = AbortSignal.any([writer.cancelled, writer.lost]);
     this.#outputs = engine.generate(request, stop, signal)[Symbol.asyncIterator]();
@@ -115,9 +138,9 @@ class GenerationRun {
 
   /** Prefills the prompt and what the log already holds, then decodes the rest into the log. */
   async toEnd(): Promise<{ reason: FinishReason; sampled: number }> {
-    const { state, writer, signal, tracker } = this.#context;
+    const { state, writer, signal, tracker, links } = this.#context;
     const first = await this.#prefill();
-    return withSpan('decode', {}, async (span) => {
+    return withSpan('decode', { links, attributes: { [attributes.epoch]: state.epoch } }, async (span) => {
       let reason: FinishReason | undefined;
       let next = first;
       while (!next.done) {
@@ -135,6 +158,7 @@ class GenerationRun {
       }
       // The sequence was stopped, and not because the log is lost: `flush` would have thrown.
       if (!writer.cancelled.aborted && signal.aborted) {
+        span.addEvent('handed over');
         await tracker.handOver();
         await writer.append({ kind: 'released' });
         throw signal.reason;
@@ -145,13 +169,13 @@ class GenerationRun {
 
   /** Gives the first output with a token, or the end. */
   #prefill(): Promise<IteratorResult<EngineOutput>> {
-    const { state, restored, states } = this.#context;
+    const { state, restored, states, links } = this.#context;
     const spanAttributes = {
       [attributes.inputTokens]: this.#job.prompt.length,
       [attributes.replayedTokens]: state.tokens.length,
       [attributes.epoch]: state.epoch,
     };
-    return withSpan('prefill', { attributes: spanAttributes }, async () => {
+    return withSpan('prefill', { links, attributes: spanAttributes }, async () => {
       const start = performance.now();
       let output = await this.#outputs.next();
       while (!output.done && output.value.kind !== 'tokens') {
@@ -169,7 +193,11 @@ class GenerationRun {
       case 'prompt':
         writer.push(output);
         break;
+      case 'chunk':
+        trace.getActiveSpan()?.addEvent('chunk', { [attributes.inputTokens]: output.tokens });
+        break;
       case 'state':
+        trace.getActiveSpan()?.addEvent('state', { [attributes.snapshotTokens]: output.state.tokens });
         // What is saved must not be ahead of the log, whose tokens alone another worker would know.
         this.#saved = tracker.add(output.state, this.#tokens, writer.flush());
         break;

@@ -7,6 +7,7 @@ import type { CommandReply, GenerationJob, WorkerCommand, WorkerStatus } from '@
 import { GenerationConsumer, GenerationQueue, HandedOver } from '@baton/queue';
 import { openSnapshots, type SnapshotSettings } from '@baton/snapshot';
 import type { Logger } from 'pino';
+import { observeWorker, recordSave } from './record.ts';
 import { runGeneration } from './run-generation.ts';
 import { SessionStates, type StateTracker } from './states/session-states.ts';
 
@@ -26,6 +27,8 @@ export interface WorkerOptions {
   /** How long handing everything over may take. */
   readonly drainMs: number;
   readonly logger: Logger;
+  /** Bytes of the states of what the engine runs now. */
+  readonly stateBytes: () => number;
   /** Called when it has been told to drain, and has. */
   readonly onDrained: () => void;
 }
@@ -65,6 +68,7 @@ export class Worker {
       every: options.snapshotTokens,
       warmBytes: options.warmBytes,
       onSave: (generation, result) => {
+        recordSave(result);
         if (result.kind === 'saved') logger.debug({ generation, ...result }, 'snapshot saved');
         else logger.warn({ generation, reason: result.reason }, `snapshot not saved: ${result.message}`);
       },
@@ -98,6 +102,10 @@ export class Worker {
     this.#stopCommands = serveCommands(connection, options.workerId, (command) => this.#obey(command));
     this.#timer = setInterval(() => this.#tell(), statusMs);
     this.#tell();
+    observeWorker(() => ({
+      slots: { used: this.active, free: engine.capacity.slots - this.active },
+      stateBytes: { running: options.stateBytes(), warm: parts.states.warmBytes },
+    }));
   }
 
   /** Generations that it runs now. */
@@ -147,6 +155,10 @@ export class Worker {
         maxClaims,
         onProgress: (tracker) => {
           running.tracker = tracker;
+        },
+        onRestored: ({ epoch, traces: _, tokens }, { source, of, why, tokens: restored }) => {
+          const event = { generation: job.id, epoch, logged: tokens.length, source, of, restored, why };
+          this.#options.logger[epoch > 1 ? 'info' : 'debug'](event, epoch > 1 ? 'taken over' : 'begun');
         },
       });
     } catch (error) {

@@ -1,5 +1,5 @@
 import { BatonError, ConfigurationError, ServerError } from '@baton/errors';
-import type { EngineCapacity, EngineOutput, EngineRequest } from '../engine.ts';
+import type { EngineCapacity, EngineOutput, EngineRequest, StepReport } from '../engine.ts';
 import { Sequence, type SequenceContext, type Vocabulary } from '../sequence.ts';
 import { Pace } from './pace.ts';
 import type { Runner, StateStep } from './runner.ts';
@@ -64,6 +64,8 @@ export class BatchLoop<State> {
   readonly #events: RunEvent[] = [];
   #arrivals = 0;
   #steps = 0;
+  #sampled = 0;
+  #report: StepReport | null = null;
 
   /** Throws `ConfigurationError` where the state memory has no room for one sequence of full length. */
   constructor({ runner, vocabulary, clock = () => performance.now(), ...options }: LoopOptions<State>) {
@@ -128,17 +130,34 @@ export class BatchLoop<State> {
     this.#admit();
 
     const { decoding, prefilling } = schedule([...this.#running.keys()], this.#settings, this.#pace.tokens);
+    this.#sampled = 0;
     const decodeMs = await this.#run(decoding);
-    const prefillMs = await this.#run(prefilling);
+    const prefillMs = await this.#run(prefilling, true);
     for (const { entry, tokens } of prefilling) {
       entry.prefilledAt = this.#steps;
       this.#pace.learn(tokens, prefillMs, decodeMs);
     }
+    this.#report = {
+      decoding: decoding.length,
+      decodeMs,
+      prefilled: prefilling.reduce((sum, { tokens }) => sum + tokens, 0),
+      prefillMs,
+      sampled: this.#sampled,
+      stateBytes: [...this.#running.keys()].reduce(
+        (sum, { sequence }) => sum + this.#runner.slotBytes(sequence.fed),
+        0,
+      ),
+    };
     return this.#events.splice(0);
   }
 
+  /** What the last step did; null before the first. */
+  get report(): StepReport | null {
+    return this.#report;
+  }
+
   /** Gives how many milliseconds the model took. */
-  async #run(shares: readonly Share<Run>[]): Promise<number> {
+  async #run(shares: readonly Share<Run>[], areChunks = false): Promise<number> {
     if (shares.length === 0) return 0;
     const steps = shares.map(({ entry, tokens }) => {
       const state = this.#running.get(entry) as State;
@@ -148,7 +167,11 @@ export class BatchLoop<State> {
     const start = this.#clock();
     const results = await this.#runner.runBatch(steps);
     const end = this.#clock();
-    for (const [index, { entry }] of shares.entries()) {
+    for (const [index, { entry, tokens }] of shares.entries()) {
+      if (areChunks && entry.request.chunks) {
+        const output = { kind: 'chunk', tokens, milliseconds: end - start } as const;
+        this.#events.push({ type: 'output', run: entry.id, output });
+      }
       await this.#postprocess(entry, steps[index] as StateStep<State>, results[index]);
     }
     return end - start;
@@ -199,7 +222,10 @@ export class BatchLoop<State> {
       const outputs = run.sequence.postprocess(step, result);
       const { fed, pending } = run.sequence;
       if (run.states.isDue(before, fed) || (pending === 0 && run.states.wanted)) await this.#tellState(run);
-      for (const output of outputs) this.#events.push({ type: 'output', run: run.id, output });
+      for (const output of outputs) {
+        if (output.kind === 'tokens') this.#sampled += output.tokens.length;
+        this.#events.push({ type: 'output', run: run.id, output });
+      }
       if (pending > 0) return;
       this.#end(run);
     } catch (error) {

@@ -1,6 +1,6 @@
 import type { BatchOptions } from '../batch/settings.ts';
 import type { Device } from '../device.ts';
-import type { EngineCapacity, EngineModel, EngineRequest } from '../engine.ts';
+import type { EngineCapacity, EngineModel, EngineRequest, StepReport } from '../engine.ts';
 import type { StateLayout } from '../state/state-layout.ts';
 import type { ThreadEvent } from './thread-event.ts';
 import type { ThreadFailure } from './thread-failure.ts';
@@ -31,4 +31,4 @@ export type FromThread =
     }
   | { readonly type: 'refused'; readonly failure: ThreadFailure }
   /** All that a step gave. */
-  | { readonly type: 'events'; readonly events: readonly ThreadEvent[] };
+  | { readonly type: 'events'; readonly events: readonly ThreadEvent[]; readonly report: StepReport | null };

@@ -34,7 +34,7 @@ export async function serve<State>(port: MessagePort, loop: BatchLoop<State>): P
       continue;
     }
     const events = (await loop.step()).map(packEvent);
-    if (events.length > 0) port.postMessage({ type: 'events', events } satisfies FromThread);
+    port.postMessage({ type: 'events', events, report: loop.report } satisfies FromThread);
     // A turn of the event loop, in which messages arrive.
     await nextTurn();
   }

@@ -152,6 +152,12 @@ export const metricDefinitions = {
     description: 'Bringing a session state into a slot',
     buckets: milliseconds,
   },
+  restoreRefusals: {
+    kind: 'counter',
+    name: 'baton.restore.refusals',
+    unit: '{restore}',
+    description: 'Snapshots that were not gone on from, by why not',
+  },
 
   snapshots: {
     kind: 'counter',

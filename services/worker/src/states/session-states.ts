@@ -1,6 +1,7 @@
 import { type SessionState, type StateLayout, type StateRequest, tokensOf, trimState } from '@baton/engine';
 import type { GenerationJob, LogState } from '@baton/protocol';
 import { pageTokens, type SaveResult, type SnapshotService, SnapshotWriter } from '@baton/snapshot';
+import { attributes, count } from '@baton/telemetry';
 import { RestoreCosts } from './restore-costs.ts';
 import { WarmStates } from './warm-states.ts';
 
@@ -40,6 +41,11 @@ export class SessionStates {
   constructor(options: SessionStatesOptions) {
     this.#options = options;
     this.#warm = new WarmStates(options.warmBytes);
+  }
+
+  /** Bytes of the states of ended turns in memory. */
+  get warmBytes(): number {
+    return this.#warm.bytes;
   }
 
   /** The cheapest way to the state of `job` after what its log says: as many tokens as can be had, and at least one left. */
@@ -87,6 +93,7 @@ export class SessionStates {
     const start = performance.now();
     const next = { tenant: job.tenant, session: job.id };
     const result = await snapshots.restore({ tenant: job.tenant, session }, tokens, next);
+    if (result.kind === 'refused') count('restoreRefusals', 1, { [attributes.errorType]: result.reason });
     if (result.kind !== 'restored') {
       reasons.push(
         result.kind === 'none'

@@ -1,0 +1,116 @@
+import type { StepReport } from '@baton/engine';
+import { BatonError } from '@baton/errors';
+import { crashesOf, type GenerationJob, type LogState, type Usage } from '@baton/protocol';
+import type { SaveResult } from '@baton/snapshot';
+import { attributes, count, linksTo, measure, observe } from '@baton/telemetry';
+import { type Attributes, type Link, trace } from '@opentelemetry/api';
+import type { Restored } from './states/session-states.ts';
+
+/** Links of an owner's spans after the first one's: to the first attempt. */
+export function linksToFirstAttempt({ traces }: LogState): Link[] {
+  const [first, ...later] = traces.attempts;
+  return first === undefined || later.length === 0
+    ? []
+    : linksTo(first, { [attributes.link]: 'first_attempt' });
+}
+
+/** A generation was claimed: was it somebody else's before? */
+export function recordClaim(state: LogState): void {
+  if (state.epoch === 1) return;
+  const isFailover = crashesOf(state) > 0 && state.epoch - 1 > state.releases;
+  count('takeovers', 1, { [attributes.cause]: isFailover ? 'failover' : 'migration' });
+}
+
+export function restoreAttributes({ source, of, why, tokens, bytes, milliseconds }: Restored): Attributes {
+  return {
+    [attributes.restoreSource]: source,
+    [attributes.restoreReason]: why,
+    [attributes.restoredTokens]: tokens,
+    [attributes.restoredBytes]: bytes,
+    [attributes.restoreMilliseconds]: milliseconds,
+    ...(of && { [attributes.restoreOf]: of }),
+  };
+}
+
+/** What a generation begins with, and how many of the `logged` output tokens it has to compute again. */
+export function recordRestore(restored: Restored, job: GenerationJob, { tokens }: LogState): void {
+  const { source, of, milliseconds } = restored;
+  count('restores', 1, { [attributes.restoreSource]: source, [attributes.restoreOf]: of ?? 'none' });
+  if (source !== 'none')
+    measure('restoreDuration', milliseconds / 1000, { [attributes.restoreSource]: source });
+  const replayed = Math.min(tokens.length, job.prompt.length + tokens.length - restored.tokens);
+  if (replayed > 0) count('replayedTokens', replayed);
+}
+
+/** A snapshot was saved, or not: as metrics, and as a span that ends now. */
+export function recordSave(result: SaveResult): void {
+  if (result.kind === 'failed') {
+    count('snapshots', 1, { [attributes.outcome]: result.reason });
+    const failed = { [attributes.errorType]: result.reason };
+    trace.getTracer('baton').startSpan('snapshot', { attributes: failed }).end();
+    return;
+  }
+  const { tokens, rawBytes, storedBytes, newBytes, milliseconds } = result;
+  count('snapshots', 1, { [attributes.outcome]: 'saved' });
+  measure('snapshotDuration', milliseconds / 1000);
+  measure('snapshotRatio', rawBytes / storedBytes);
+  const bytes = { raw: rawBytes, stored: storedBytes, new: newBytes };
+  for (const [kind, size] of Object.entries(bytes)) count('snapshotBytes', size, { [attributes.kind]: kind });
+  const saved = {
+    [attributes.snapshotTokens]: tokens,
+    [attributes.snapshotRawBytes]: rawBytes,
+    [attributes.snapshotStoredBytes]: storedBytes,
+    [attributes.snapshotNewBytes]: newBytes,
+  };
+  const startTime = Date.now() - milliseconds;
+  trace.getTracer('baton').startSpan('snapshot', { startTime, attributes: saved }).end();
+}
+
+/** What a step of the model did. */
+export function recordStep({ decoding, decodeMs, prefilled, prefillMs, sampled }: StepReport): void {
+  if (decoding > 0) {
+    measure('batchSize', decoding);
+    measure('stepDuration', decodeMs / 1000, { [attributes.phase]: 'decode' });
+  }
+  if (prefilled > 0) measure('stepDuration', prefillMs / 1000, { [attributes.phase]: 'prefill' });
+  if (decoding + prefilled > 0) count('engineTokens', decoding + prefilled, { [attributes.direction]: 'in' });
+  if (sampled > 0) count('engineTokens', sampled, { [attributes.direction]: 'out' });
+}
+
+/** What a worker holds whenever somebody looks. */
+export function observeWorker(
+  read: () => {
+    readonly slots: { readonly used: number; readonly free: number };
+    readonly stateBytes: { readonly running: number; readonly warm: number };
+  },
+): void {
+  observe('slots', (result) => {
+    for (const [state, slots] of Object.entries(read().slots)) {
+      result.observe(slots, { [attributes.state]: state });
+    }
+  });
+  observe('stateMemory', (result) => {
+    for (const [state, bytes] of Object.entries(read().stateBytes)) {
+      result.observe(bytes, { [attributes.state]: state });
+    }
+  });
+}
+
+export function recordFinish({ tenant }: GenerationJob, reason: string, usage: Usage): void {
+  count('generations', 1, { [attributes.outcome]: reason });
+  const kinds = {
+    prompt: usage.prompt_tokens,
+    cached: usage.cached_tokens,
+    output: usage.completion_tokens,
+  };
+  for (const [kind, tokens] of Object.entries(kinds)) {
+    count('tenantTokens', tokens, { [attributes.tenant]: tenant, [attributes.kind]: kind });
+  }
+}
+
+/** A generation that ends in an error. */
+export function recordFailure(error: unknown): void {
+  count('generations', 1, {
+    [attributes.outcome]: error instanceof BatonError ? error.code : 'server_error',
+  });
+}
