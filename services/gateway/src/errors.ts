@@ -9,6 +9,7 @@ import {
 } from '@baton/errors';
 import type { LogEntryOf } from '@baton/protocol';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { recordRejection } from './record.ts';
 
 /** The generation ended in an error entry, which says why. */
 export class GenerationError extends BatonError {
@@ -62,6 +63,7 @@ export function installErrorHandling(app: FastifyInstance): void {
   app.setErrorHandler((thrown, request, reply) => {
     const error = asBatonError(thrown);
     const { status } = outcomeOf(error.code);
+    recordRejection(error);
     // A client that has left gets no answer, and nothing went wrong.
     if (status >= 500 && !reply.raw.destroyed)
       request.log.error({ err: error.cause ?? error }, error.message);

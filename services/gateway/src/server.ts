@@ -15,6 +15,7 @@ import {
 } from 'fastify';
 import { asBatonError, errorBody, installErrorHandling } from './errors.ts';
 import { defaultGatewaySettings, type Gateway, type GatewaySettings } from './gateway.ts';
+import { observeGateway } from './record.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { chatCompletionRoutes } from './routes/chat-completions.ts';
 import { completionRoutes } from './routes/completions.ts';
@@ -103,6 +104,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     reply.header('x-request-id', request.id);
     requestIds.set(request.raw, request.id);
   });
+  app.addHook('onClose', observeGateway({ queue, fleet, sockets: () => app.websocketServer.clients }));
   app.removeContentTypeParser('text/plain');
   installErrorHandling(app);
   await app.register(websocket, {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { RequestError } from '@baton/errors';
 import type { GenerationJob, LogState } from '@baton/protocol';
+import { attributes, linksTo, requestSpan } from '@baton/telemetry';
 import type { Gateway } from '../gateway.ts';
 import { readResponseEcho } from '../render/response-object.ts';
 import type { ServedModel } from '../served-model.ts';
@@ -38,6 +39,7 @@ export async function nextTurn(
 ): Promise<Turn> {
   const past = await readPast(gateway, previousId);
   const { state, job } = past;
+  requestSpan()?.addLinks(linksTo(state.traces.request, { [attributes.link]: 'previous_turn' }));
   const echo = readResponseEcho(job);
   const suffix = turnSuffix(gateway.model, state, messages);
   if (echo.instructions === instructions && echo.generate && suffix) {

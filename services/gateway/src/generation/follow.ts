@@ -9,7 +9,7 @@ import type { Generation } from './submit.ts';
  */
 export async function* follow(
   gateway: Gateway,
-  { job, feed }: Generation,
+  { job, feed, times }: Generation,
   signal: AbortSignal,
 ): AsyncGenerator<LogEntry, void> {
   let progressed = true;
@@ -20,6 +20,7 @@ export async function* follow(
   try {
     for await (const entry of feed.entries({ signal })) {
       progressed = true;
+      times?.take(entry);
       yield entry;
     }
   } finally {

@@ -4,11 +4,14 @@ import type { GenerationJob } from '@baton/protocol';
 import { attributes, withSpan } from '@baton/telemetry';
 import { trace } from '@opentelemetry/api';
 import type { Gateway } from '../gateway.ts';
+import { GenerationTimes } from '../record.ts';
 
 /** A generation and the feed of its log. */
 export interface Generation {
   readonly job: GenerationJob;
   readonly feed: LogSubscription;
+  /** Of one that was handed over here: how long it takes. */
+  times?: GenerationTimes;
 }
 
 /** Long enough for a worker to finish something, short enough to be tried. */
@@ -47,6 +50,7 @@ export async function subscribeAll(gateway: Gateway, jobs: readonly GenerationJo
  */
 export async function enqueue(gateway: Gateway, generations: readonly Generation[]): Promise<void> {
   nameRequestSpan(generations);
+  for (const generation of generations) generation.times = new GenerationTimes(generation.job);
   await withSpan('enqueue', {}, async () => {
     try {
       await Promise.all(generations.map(({ job }) => gateway.queue.add(job)));

@@ -11,6 +11,7 @@ import { finish, leave } from '../generation/follow.ts';
 import { followResponse, responseJob } from '../generation/responses.ts';
 import { deleteResponse, readResponse } from '../generation/stored-responses.ts';
 import { admit, enqueue, type Generation, subscribe } from '../generation/submit.ts';
+import { recordResume } from '../record.ts';
 import { inputItems, itemsQuery } from '../render/input-items.ts';
 import { readResponseEcho, responseObject } from '../render/response-object.ts';
 import { clientSignal, sendFrames, sseFrame } from '../sse.ts';
@@ -67,6 +68,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
       const { id } = request.params as { id: string };
       const { state, job } = await readResponse(gateway, id);
       if (stream !== 'true') return responseObject(state, job, model.tokenizer);
+      recordResume('sse');
       const signal = clientSignal(reply, stopping);
       const generation = await subscribe(gateway, job);
       try {

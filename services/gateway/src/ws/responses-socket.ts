@@ -13,6 +13,7 @@ import { leave } from '../generation/follow.ts';
 import { followResponse, responseJob } from '../generation/responses.ts';
 import { readResponse } from '../generation/stored-responses.ts';
 import { admit, enqueue, type Generation, subscribe } from '../generation/submit.ts';
+import { recordRejection, recordResume } from '../record.ts';
 import { errorFrame, readFrame, sendFrame } from './frames.ts';
 import { keepAlive } from './keep-alive.ts';
 import { Lanes } from './lanes.ts';
@@ -79,6 +80,7 @@ export function serveResponsesSocket(gateway: Gateway, socket: WebSocket, reques
   async function resume(): Promise<void> {
     const query = parseRequest(resumeQuery, request.query);
     const { job } = await readResponse(gateway, query.response_id);
+    recordResume('websocket');
     const generation = await subscribe(gateway, job);
     await deliver(generation, query.starting_after ?? null, undefined, { cancel: false });
   }
@@ -102,6 +104,7 @@ export function serveResponsesSocket(gateway: Gateway, socket: WebSocket, reques
 
   function fail(thrown: unknown, streamId: string | undefined): void {
     const error = asBatonError(thrown);
+    recordRejection(error);
     if (outcomeOf(error.code).status >= 500) request.log.error({ err: error.cause ?? error }, error.message);
     void sendFrame(socket, errorFrame(error), streamId);
   }

@@ -1,0 +1,84 @@
+import type { BatonError } from '@baton/errors';
+import type { FleetWatch } from '@baton/fleet';
+import type { GenerationJob, LogEntry } from '@baton/protocol';
+import type { GenerationQueue } from '@baton/queue';
+import { attributes, count, measure, observe } from '@baton/telemetry';
+
+/** How long one generation takes, as its client sees it: from the request on, with the wait and any failover. */
+export class GenerationTimes {
+  readonly #job: GenerationJob;
+  #first: { readonly at: number; readonly tokens: number } | null = null;
+  #tokens = 0;
+
+  constructor(job: GenerationJob) {
+    this.#job = job;
+  }
+
+  /** Takes the next entry of the generation's log as it goes to the client. */
+  take(entry: LogEntry): void {
+    const { created_at, model, endpoint } = this.#job;
+    const labels = {
+      [attributes.operationName]: endpoint === 'completions' ? 'text_completion' : 'chat',
+      [attributes.providerName]: 'baton',
+      [attributes.requestModel]: model,
+    };
+    const now = Date.now();
+    if (entry.kind === 'tokens' && entry.tokens.length > 0) {
+      this.#tokens += entry.tokens.length;
+      if (this.#first) return;
+      this.#first = { at: now, tokens: entry.tokens.length };
+      measure('timeToFirstToken', (now - created_at) / 1000, labels);
+    }
+    if (entry.kind !== 'finish' && entry.kind !== 'error') return;
+    const failed = entry.kind === 'error' && { [attributes.errorType]: entry.code };
+    measure('requestDuration', (now - created_at) / 1000, { ...labels, ...failed });
+    const later = this.#tokens - (this.#first?.tokens ?? 0);
+    if (this.#first && later > 0)
+      measure('timePerOutputToken', (now - this.#first.at) / 1000 / later, labels);
+  }
+}
+
+/** A request was answered with `error`. */
+export function recordRejection({ code }: BatonError): void {
+  count('rejections', 1, { [attributes.errorType]: code });
+}
+
+/** A client came back to a stream. */
+export function recordResume(transport: 'sse' | 'websocket'): void {
+  count('resumes', 1, { [attributes.transport]: transport });
+}
+
+export interface Observed {
+  readonly queue: GenerationQueue;
+  readonly fleet: FleetWatch;
+  readonly sockets: () => Iterable<{ readonly bufferedAmount: number }>;
+}
+
+/** What a gateway sees whenever somebody looks, until the function that this gives is called. */
+export function observeGateway({ queue, fleet, sockets }: Observed): () => void {
+  const stops = [
+    observe('webSockets', (result) => result.observe([...sockets()].length)),
+    observe('deliveryBacklog', (result) =>
+      result.observe([...sockets()].reduce((sum, { bufferedAmount }) => sum + bufferedAmount, 0)),
+    ),
+    observe('queueDepth', async (result) => {
+      const counts = await queue.counts().catch(() => null);
+      for (const [state, generations] of Object.entries(counts ?? {})) {
+        result.observe(generations, { [attributes.state]: state });
+      }
+    }),
+    observe('fleetWorkers', (result) => {
+      const heard = new Set(fleet.running.map(({ worker }) => worker));
+      const states = { starting: 0, running: 0, draining: 0, stopped: 0, silent: 0 };
+      for (const { worker, state } of fleet.workers) {
+        states[state === 'running' && !heard.has(worker) ? 'silent' : state]++;
+      }
+      for (const [state, workers] of Object.entries(states)) {
+        result.observe(workers, { [attributes.state]: state });
+      }
+    }),
+  ];
+  return () => {
+    for (const stop of stops) stop();
+  };
+}
