@@ -4,6 +4,7 @@ import { chatRenderer, type RenderChat } from './chat-template.ts';
 import { Detokenizer } from './detokenizer.ts';
 import { readTokenizerFiles, type TokenizerFiles } from './files.ts';
 import { type BytesRule, bytesOf, bytesRule, type TokenTable } from './token-table.ts';
+import { type ToolCallFormat, toolCallFormat } from './tool-calls.ts';
 
 /** A checkpoint's tokenizer and chat template. Make one with `loadTokenizer`. */
 export class Tokenizer implements TokenTable {
@@ -20,6 +21,8 @@ export class Tokenizer implements TokenTable {
    * Throws `RequestError` at `messages` for what the template refuses, or where the checkpoint has none.
    */
   readonly renderChat: RenderChat;
+  /** How the model calls tools; null where its chat template has no place for them. */
+  readonly toolCalls: ToolCallFormat | null;
   readonly #hub: HubTokenizer;
   readonly #addBos: boolean | null;
   readonly #rule: BytesRule;
@@ -50,6 +53,7 @@ export class Tokenizer implements TokenTable {
     this.#rule = bytesRule(tokenizer.decoder, file);
     this.stripsLeadingSpace = this.#rule.stripsLeadingSpace;
     this.renderChat = chatRenderer(files);
+    this.toolCalls = toolCallFormat(this.renderChat);
   }
 
   /**

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { templateRole, textContent } from './content.ts';
+import { textContent } from './content.ts';
 import {
   inertFields,
   modelField,
@@ -11,30 +11,59 @@ import {
   unsupportedParameter,
 } from './fields.ts';
 import { refuse } from './parse-request.ts';
+import { chatTools, toolChoice } from './tools.ts';
 
-const role = z.enum(['developer', 'system', 'user', 'assistant', 'tool', 'function']).check((ctx) => {
-  if (ctx.value === 'tool' || ctx.value === 'function') {
-    refuse(
-      ctx,
-      'unsupported_value',
-      'tools are not supported; supported: developer, system, user, assistant',
-    );
-  }
-});
-
-const message = z
+const toolCall = z
   .strictObject({
-    role,
-    content: textContent('text'),
-    name: optional(z.string()),
-    // What a client sends back with the assistant's own messages.
-    refusal: unsupportedParameter(),
-    annotations: unsupportedParameter([]),
-    audio: unsupportedParameter(),
-    function_call: unsupportedParameter(),
-    tool_calls: unsupportedParameter([]),
+    id: z.string().min(1),
+    type: z.literal('function'),
+    function: z.strictObject({ name: z.string().min(1), arguments: z.string() }),
+    /** Of streamed calls, which some clients send back as they came. */
+    index: optional(z.int()),
   })
-  .transform(({ role, content, name }) => ({ role: templateRole(role), content, ...(name && { name }) }));
+  .transform(({ id, function: called }) => ({ call_id: id, ...called }));
+
+const common = { content: textContent('text'), name: optional(z.string()) };
+/** What only a model's own messages hold. */
+const answers = {
+  refusal: unsupportedParameter(),
+  annotations: unsupportedParameter([]),
+  audio: unsupportedParameter(),
+  function_call: unsupportedParameter(),
+};
+const calls = { tool_calls: optional(z.array(toolCall)) };
+
+const spoken = z.strictObject({
+  role: z.enum(['developer', 'system', 'user']),
+  ...common,
+  ...answers,
+  tool_calls: unsupportedParameter([]),
+});
+const answer = z
+  .strictObject({
+    role: z.literal('assistant'),
+    ...common,
+    content: textContent('text').nullish(),
+    ...answers,
+    ...calls,
+  })
+  .check((ctx) => {
+    if (ctx.value.content == null && !ctx.value.tool_calls?.length)
+      refuse(ctx, 'missing_required_parameter', 'is required', ['content']);
+  });
+const result = z.strictObject({ role: z.literal('tool'), ...common, tool_call_id: z.string().min(1) });
+
+const roles = ['developer', 'system', 'user', 'assistant', 'tool', 'function'];
+const message = z
+  .looseObject({
+    role: z.enum(roles).check((ctx) => {
+      if (ctx.value === 'function')
+        refuse(ctx, 'unsupported_value', 'function is not supported; tool is its newer name');
+    }),
+  })
+  .pipe(z.discriminatedUnion('role', [spoken, answer, result]));
+
+export type ChatRequestMessage = z.output<typeof message>;
 
 /** Body of POST /v1/chat/completions. */
 export const chatRequest = z
@@ -49,6 +78,8 @@ export const chatRequest = z
     max_tokens: optional(z.int().min(1)),
     logprobs: optional(z.boolean()),
     top_logprobs: topLogprobs,
+    tools: chatTools,
+    tool_choice: toolChoice,
 
     audio: unsupportedParameter(),
     function_call: supportedValues('auto', 'none'),

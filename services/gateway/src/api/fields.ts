@@ -66,10 +66,8 @@ export const inertFields = {
   prompt_cache_retention: supportedValues('in_memory'),
   service_tier: supportedValues('auto', 'default'),
   moderation: unsupportedParameter(),
-  /** There are no tools, so no calls to run side by side. */
+  /** How many calls the model makes is its own decision. */
   parallel_tool_calls: optional(z.boolean()),
-  tools: unsupportedParameter([]),
-  tool_choice: supportedValues('auto', 'none'),
 };
 
 export const streamFields = {

@@ -29,7 +29,24 @@ describe('chat request', () => {
     ['a wrong type', { ...chat, temperature: 'hot' }, 'invalid_type', 'temperature'],
     ['a value out of range', { ...chat, temperature: 3 }, 'invalid_value', 'temperature'],
     ['a fraction', { ...chat, n: 1.5 }, 'invalid_type', 'n'],
-    ['tools', { ...chat, tools: [{ type: 'function' }] }, 'unsupported_parameter', 'tools'],
+    [
+      'a tool without a function',
+      { ...chat, tools: [{ type: 'function' }] },
+      'missing_required_parameter',
+      'tools[0].function',
+    ],
+    [
+      'a tool of another kind',
+      { ...chat, tools: [{ type: 'custom' }] },
+      'unsupported_value',
+      'tools[0].type',
+    ],
+    [
+      'a tool nobody could call',
+      { ...chat, tools: [{ type: 'function', function: { name: 'a b' } }] },
+      'invalid_value',
+      'tools[0].function.name',
+    ],
     ['a forced tool', { ...chat, tool_choice: 'required' }, 'unsupported_value', 'tool_choice'],
     [
       'JSON mode',
@@ -48,10 +65,22 @@ describe('chat request', () => {
       'messages[0].role',
     ],
     [
-      'a tool message',
+      'a result of no call',
       { ...chat, messages: [{ role: 'tool', content: '' }] },
+      'missing_required_parameter',
+      'messages[0].tool_call_id',
+    ],
+    [
+      'the older form of a result',
+      { ...chat, messages: [{ role: 'function', content: '' }] },
       'unsupported_value',
       'messages[0].role',
+    ],
+    [
+      'an answer that says and calls nothing',
+      { ...chat, messages: [{ role: 'assistant', content: null }] },
+      'missing_required_parameter',
+      'messages[0].content',
     ],
     [
       'no content',
@@ -104,8 +133,8 @@ describe('chat request', () => {
       },
       { role: 'assistant', content: 'Yes.', refusal: null, annotations: [] },
     ];
-    expect(parseRequest(chatRequest, { ...chat, messages }).messages).toEqual([
-      { role: 'system', content: 'Be brief.' },
+    expect(parseRequest(chatRequest, { ...chat, messages }).messages).toMatchObject([
+      { role: 'developer', content: 'Be brief.' },
       { role: 'assistant', content: 'Yes.' },
     ]);
   });
@@ -142,7 +171,12 @@ describe('response request', () => {
     ['an unknown key', { ...response, colour: 'red' }, 'unknown_parameter', 'colour'],
     ['a chain of numbers', { ...response, previous_response_id: 7 }, 'invalid_type', 'previous_response_id'],
     ['a conversation', { ...response, conversation: 'conv_1' }, 'unsupported_parameter', 'conversation'],
-    ['tools', { ...response, tools: [{ type: 'web_search' }] }, 'unsupported_parameter', 'tools'],
+    [
+      'a built-in tool',
+      { ...response, tools: [{ type: 'web_search' }] },
+      'unsupported_value',
+      'tools[0].type',
+    ],
     [
       'a JSON schema',
       { ...response, text: { format: { type: 'json_schema' } } },
@@ -160,7 +194,7 @@ describe('response request', () => {
     ['an inclusion nobody knows', { ...response, include: ['tea'] }, 'invalid_value', 'include[0]'],
     [
       'an item of another kind',
-      { ...response, input: [{ type: 'function_call_output', output: '' }] },
+      { ...response, input: [{ type: 'computer_call_output', output: '' }] },
       'unsupported_value',
       'input[0].type',
     ],

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { templateRole, textContent, typed } from './content.ts';
 import {
   inertFields,
   modelField,
@@ -10,33 +9,11 @@ import {
   topLogprobs,
   unsupportedParameter,
 } from './fields.ts';
+import { type InputItem, inputItem } from './items.ts';
 import { refuse } from './parse-request.ts';
+import { responseTools, toolChoice } from './tools.ts';
 
-const message = z
-  .strictObject({
-    type: z.literal('message'),
-    role: z.enum(['developer', 'system', 'user', 'assistant']),
-    content: textContent('input_text', 'output_text'),
-    id: optional(z.string()),
-    status: optional(z.enum(['in_progress', 'completed', 'incomplete'])),
-    phase: optional(z.enum(['commentary', 'final_answer'])),
-  })
-  .transform(({ type, role, content }) => ({ type, role: templateRole(role), content }));
-
-const itemReference = z.strictObject({ type: z.literal('item_reference'), id: z.string() });
-
-/** `type` may be left out of messages and of references. */
-const inputItem = z
-  .looseObject({})
-  .transform((item) => ({
-    ...item,
-    type: item['type'] ?? ('role' in item || !('id' in item) ? 'message' : 'item_reference'),
-  }))
-  .pipe(typed(['message', 'item_reference'], z.discriminatedUnion('type', [message, itemReference])));
-
-export type InputItem = z.output<typeof inputItem>;
-
-/** What can be asked to be included; only log-probabilities exist without tools, images and reasoning. */
+/** What can be asked to be included; only log-probabilities exist without built-in tools, images and reasoning. */
 const includable = z.enum([
   'code_interpreter_call.outputs',
   'computer_call_output.output.image_url',
@@ -62,6 +39,8 @@ const fields = {
   include: optional(z.array(includable)),
   max_output_tokens: optional(z.int().min(1)),
   store: optional(z.boolean()),
+  tools: responseTools,
+  tool_choice: toolChoice,
   top_logprobs: topLogprobs,
 
   access_programs: unsupportedParameter(),

@@ -1,19 +1,17 @@
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { RequestError } from '@baton/errors';
 import type { GenerationJob, LogState } from '@baton/protocol';
 import { attributes, linksTo, requestSpan } from '@baton/telemetry';
+import type { Item } from '../api/items.ts';
+import type { ToolDefinition } from '../api/tools.ts';
 import type { Gateway } from '../gateway.ts';
+import { itemsOfOutput } from '../render/output-items.ts';
 import { readResponseEcho } from '../render/response-object.ts';
 import type { ServedModel } from '../served-model.ts';
-import { chatPrompt } from './prompt.ts';
+import { type TurnMessage, turnMessages } from './messages.ts';
+import { chatPrompt, templateTools } from './prompt.ts';
 import { readResponse } from './stored-responses.ts';
-
-/** A message as the chat template gets it. */
-export interface TurnMessage {
-  readonly role: string;
-  readonly content: string;
-  readonly [field: string]: unknown;
-}
 
 /** A turn to come: its prompt, and the turn before it whose tokens the prompt begins with, if there is one. */
 export interface Turn {
@@ -26,29 +24,49 @@ interface Past {
   readonly job: GenerationJob;
 }
 
+/** What a turn is made of beside the turns before it. */
+export interface TurnInput {
+  readonly items: readonly Item[];
+  readonly instructions: string | null;
+  /** What the model may call. */
+  readonly tools: readonly ToolDefinition[];
+}
+
+/** The prompt of a turn after `history`. Throws `RequestError` for what the model's chat template has no place for. */
+export function renderTurn(
+  model: ServedModel,
+  { items, instructions, tools }: TurnInput,
+  history: readonly TurnMessage[] = [],
+): Turn {
+  const system = instructions === null ? [] : [{ role: 'system', content: instructions }];
+  const messages = [...system, ...history, ...newMessages(model, items)];
+  return { prompt: chatPrompt(messages, tools, model), parent: null };
+}
+
 /**
- * The prompt of `messages` after the response `previousId`. Its tokens are kept as they were run, never tokenised again, so
- * that its state can be gone on from; where the instructions are others the prompt begins differently and is rendered as a
- * whole. Throws `RequestError` or `NotFoundError` for a response that cannot be continued.
+ * The prompt of a turn after the response `previousId`. Its tokens are kept as they were run, never tokenised again, so
+ * that its state can be gone on from; where instructions or tools are others the prompt begins differently and is rendered
+ * as a whole. Throws `RequestError` or `NotFoundError` for a response that cannot be continued.
  */
-export async function nextTurn(
-  gateway: Gateway,
-  previousId: string,
-  messages: readonly TurnMessage[],
-  instructions: string | null,
-): Promise<Turn> {
+export async function nextTurn(gateway: Gateway, previousId: string, turn: TurnInput): Promise<Turn> {
+  const { model } = gateway;
   const past = await readPast(gateway, previousId);
   const { state, job } = past;
   requestSpan()?.addLinks(linksTo(state.traces.request, { [attributes.link]: 'previous_turn' }));
-  const echo = readResponseEcho(job);
-  const suffix = turnSuffix(gateway.model, state, messages);
-  if (echo.instructions === instructions && echo.generate && suffix) {
+  const { instructions, tools, tool_calls, generate } = readResponseEcho(job);
+  const sameBeginning =
+    instructions === turn.instructions &&
+    isDeepStrictEqual(templateTools(tool_calls ? tools : []), templateTools(turn.tools));
+  const suffix = turnSuffix(model, state, turn);
+  if (sameBeginning && generate && suffix) {
     const before = [...job.prompt, ...state.tokens];
     return { prompt: [...before, ...suffix], parent: { id: job.id, tokens: before.length } };
   }
-  const system = instructions === null ? [] : [{ role: 'system', content: instructions }];
-  const history = await historyOf(gateway, past);
-  return { prompt: chatPrompt([...system, ...history, ...messages], gateway.model), parent: null };
+  return renderTurn(model, turn, await historyOf(gateway, past));
+}
+
+function newMessages(model: ServedModel, items: readonly Item[]): TurnMessage[] {
+  return turnMessages(items, model, (i) => `input[${i}]`);
 }
 
 async function readPast(gateway: Gateway, responseId: string): Promise<Past> {
@@ -61,29 +79,28 @@ async function readPast(gateway: Gateway, responseId: string): Promise<Past> {
 
 /** All messages up to and with a response, the first one first. */
 async function historyOf(gateway: Gateway, { state, job }: Past): Promise<TurnMessage[]> {
-  const { previous_response_id, input, generate } = readResponseEcho(job);
+  const { previous_response_id, input, generate, tool_calls } = readResponseEcho(job);
   const before =
     previous_response_id === null
       ? []
       : await historyOf(gateway, await readPast(gateway, previous_response_id));
-  return [...before, ...input, ...(generate ? [{ role: 'assistant', content: state.text }] : [])];
+  const items = [...input, ...(generate ? itemsOfOutput(state, tool_calls) : [])];
+  return [...before, ...newMessages(gateway.model, items)];
 }
 
 /**
- * What the chat template puts behind an assistant's text where `messages` follow, as tokens; null for a template that does
+ * What the chat template puts behind an assistant's text where a turn follows, as tokens; null for a template that does
  * not let it be told. The end of the turn is left out where the response has it already.
  */
-function turnSuffix(
-  { tokenizer }: ServedModel,
-  { tokens }: LogState,
-  messages: readonly TurnMessage[],
-): number[] | null {
+function turnSuffix(model: ServedModel, { tokens }: LogState, { items, tools }: TurnInput): number[] | null {
+  const { tokenizer } = model;
   const mark = randomUUID();
   const before = [
     { role: 'user', content: '.' },
     { role: 'assistant', content: mark },
   ];
-  const parts = tokenizer.renderChat([...before, ...messages]).split(mark);
+  const messages = [...before, ...newMessages(model, items)];
+  const parts = tokenizer.renderChat(messages, { tools: templateTools(tools) }).split(mark);
   const [, after] = parts;
   if (parts.length !== 2 || after === undefined) return null;
   const suffix = tokenizer.encode(after, { addSpecialTokens: false });

@@ -1,5 +1,6 @@
 import { NotFoundError, RequestError } from '@baton/errors';
 import type { ChatMessage } from '@baton/hymba/tokenizer';
+import type { ToolDefinition } from '../api/tools.ts';
 import type { ServedModel } from '../served-model.ts';
 
 export function requireModel(name: string, model: ServedModel): void {
@@ -11,10 +12,28 @@ export function requireModel(name: string, model: ServedModel): void {
   );
 }
 
-/** A conversation as the model's chat template writes it, with the assistant's turn opened. */
-export function chatPrompt(messages: readonly ChatMessage[], model: ServedModel): number[] {
+/** A conversation as the model's chat template writes it, with the functions on offer and the assistant's turn opened. */
+export function chatPrompt(
+  messages: readonly ChatMessage[],
+  tools: readonly ToolDefinition[],
+  { tokenizer }: ServedModel,
+): number[] {
   // The template writes its special tokens itself.
-  return model.tokenizer.encode(model.tokenizer.renderChat(messages), { addSpecialTokens: false });
+  return tokenizer.encode(tokenizer.renderChat(messages, { tools: templateTools(tools) }), {
+    addSpecialTokens: false,
+  });
+}
+
+/** Functions as chat templates expect them. */
+export function templateTools(tools: readonly ToolDefinition[]): unknown[] {
+  return tools.map(({ name, description, parameters }) => ({
+    type: 'function',
+    function: {
+      name,
+      description: description ?? '',
+      parameters: parameters ?? { type: 'object', properties: {} },
+    },
+  }));
 }
 
 /** A prompt as text, or as token ids that are run exactly as given. */

@@ -1,16 +1,17 @@
 import { RequestError } from '@baton/errors';
 import { type GenerationJob, newId } from '@baton/protocol';
+import type { InputItem, Item } from '../api/items.ts';
 import { resolveSampling } from '../api/resolve-sampling.ts';
-import type { InputItem, ResponseFields } from '../api/response-request.ts';
+import type { ResponseFields } from '../api/response-request.ts';
 import type { Gateway } from '../gateway.ts';
 import { type ResponseEvent, responseEvents } from '../render/response-events.ts';
-import { type ResponseEcho, responseIdOfItem } from '../render/response-object.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { ResponseEcho } from '../render/response-object.ts';
 import { defaultTenant } from '../tenant.ts';
-import { nextTurn, type Turn, type TurnMessage } from './conversation.ts';
+import { nextTurn, renderTurn } from './conversation.ts';
 import { follow } from './follow.ts';
-import { chatPrompt, requireModel } from './prompt.ts';
-import { findResponse } from './stored-responses.ts';
+import { toolCallRulesOf } from './messages.ts';
+import { requireModel } from './prompt.ts';
+import { findItem } from './stored-responses.ts';
 import type { Generation } from './submit.ts';
 
 /**
@@ -24,13 +25,15 @@ export async function responseJob(
 ): Promise<GenerationJob> {
   const { model } = gateway;
   requireModel(body.model, model);
-  const messages: TurnMessage[] = await Promise.all(
-    body.input.map((item, i) => messageOf(gateway, item, `input[${i}]`)),
-  );
+  const items = await Promise.all(body.input.map((item, i) => resolveItem(gateway, item, `input[${i}].id`)));
   const instructions = body.instructions || null;
+  const tools = body.tools ?? [];
+  const rules = toolCallRulesOf(model, tools);
+  const called = body.tool_choice === 'none' ? null : rules;
+  const turn = { items, instructions, tools: called ? tools : [] };
   const { prompt, parent } = body.previous_response_id
-    ? await nextTurn(gateway, body.previous_response_id, messages, instructions)
-    : firstTurn(model, messages, instructions);
+    ? await nextTurn(gateway, body.previous_response_id, turn)
+    : renderTurn(model, turn);
   const withLogprobs = body.include?.includes('message.output_text.logprobs') ?? false;
   const maxTokens = generate ? body.max_output_tokens : 0;
   const sampling = resolveSampling(
@@ -50,7 +53,7 @@ export async function responseJob(
     generate,
     store: body.store ?? true,
     previous_response_id: body.previous_response_id ?? null,
-    input: messages,
+    input: items,
     instructions,
     max_output_tokens: body.max_output_tokens ?? null,
     metadata: body.metadata ?? {},
@@ -58,6 +61,8 @@ export async function responseJob(
     prompt_cache_key: body.prompt_cache_key ?? null,
     safety_identifier: body.safety_identifier ?? null,
     tool_choice: body.tool_choice === 'none' ? 'none' : 'auto',
+    tool_calls: called,
+    tools,
     top_logprobs: body.top_logprobs ?? 0,
     top_p: body.top_p ?? sampling.top_p,
     user: body.user ?? null,
@@ -77,20 +82,11 @@ export async function responseJob(
   };
 }
 
-function firstTurn(model: ServedModel, messages: readonly TurnMessage[], instructions: string | null): Turn {
-  const system = instructions === null ? [] : [{ role: 'system', content: instructions }];
-  return { prompt: chatPrompt([...system, ...messages], model), parent: null };
-}
-
-async function messageOf(gateway: Gateway, item: InputItem, param: string): Promise<TurnMessage> {
-  if (item.type === 'message') return { role: item.role, content: item.content };
-  const state = await findResponse(gateway, responseIdOfItem(item.id));
-  if (state?.terminal) return { role: 'assistant', content: state.text };
-  throw new RequestError(
-    'invalid_value',
-    `'${param}.id': there is no finished item ${item.id}`,
-    `${param}.id`,
-  );
+async function resolveItem(gateway: Gateway, item: InputItem, param: string): Promise<Item> {
+  if (item.type !== 'item_reference') return item;
+  const found = await findItem(gateway, item.id);
+  if (found) return found;
+  throw new RequestError('invalid_value', `'${param}': there is no finished item ${item.id}`, param);
 }
 
 /** A response's events as they come, after `startingAfter` where the client has some already. */

@@ -1,6 +1,8 @@
 import { NotFoundError } from '@baton/errors';
 import { type GenerationJob, generationId, type LogState } from '@baton/protocol';
+import type { Item } from '../api/items.ts';
 import type { Gateway } from '../gateway.ts';
+import { itemsOfOutput } from '../render/output-items.ts';
 import { readResponseEcho } from '../render/response-object.ts';
 import { defaultTenant } from '../tenant.ts';
 import { cancelGeneration } from './cancel.ts';
@@ -25,6 +27,18 @@ export async function findResponse(gateway: Gateway, responseId: string): Promis
   const state = await gateway.log.read(responseId);
   if (state?.job?.endpoint !== 'responses' || state.job.tenant !== defaultTenant) return null;
   return readResponseEcho(state.job).store ? state : null;
+}
+
+const itemId = /^(?:msg|fc|fco)_([0-9a-f]{32})(?:_(in_)?(\d{1,4}))?$/;
+
+/** An item that a stored response was asked with, or that it put out and finished; null where there is none. */
+export async function findItem(gateway: Gateway, id: string): Promise<Item | null> {
+  const [, hex, isInput, index = '0'] = itemId.exec(id) ?? [];
+  const state = hex === undefined ? null : await findResponse(gateway, `resp_${hex}`);
+  if (!state?.job) return null;
+  const { input, tool_calls } = readResponseEcho(state.job);
+  if (!isInput && state.terminal === null) return null;
+  return (isInput ? input : itemsOfOutput(state, tool_calls))[Number(index)] ?? null;
 }
 
 /**

@@ -6,7 +6,7 @@ import { chatChunks, chatCompletion, chatUsageChunk } from './chat.ts';
 
 const names = await loadTokenizer(modelDir);
 const head = { id: 'chatcmpl-1', created: 1_700_000_000, model: 'hymba' };
-const job = exampleJob({ sampling: { logprobs: 1 } });
+const job = exampleJob({ sampling: { logprobs: 1 }, echo: { tool_calls: null } });
 const logprob = (token: number) => ({ token, logprob: -0.5, top: [[token, -0.5]] as [number, number][] });
 
 const log = new LogScript(job)

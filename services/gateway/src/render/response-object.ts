@@ -1,7 +1,11 @@
 import { outcomeOf } from '@baton/errors';
 import { type GenerationJob, type LogState, parseMessage } from '@baton/protocol';
 import { z } from 'zod';
-import { type RenderedLogprob, renderLogprob, type TokenNames } from './logprobs.ts';
+import { itemSchema } from '../api/items.ts';
+import { toolDefinition } from '../api/tools.ts';
+import type { TokenNames } from './logprobs.ts';
+import { type OutputMessage, outputItems } from './output-items.ts';
+import { toolCallRules } from './output-parser.ts';
 import { usageOf } from './usage.ts';
 
 const responseEcho = z.strictObject({
@@ -10,8 +14,8 @@ const responseEcho = z.strictObject({
   generate: z.boolean(),
   store: z.boolean(),
   previous_response_id: z.string().nullable(),
-  /** The messages of this turn, as the chat template gets them. */
-  input: z.array(z.strictObject({ role: z.string(), content: z.string() })),
+  /** The items of this turn. */
+  input: z.array(itemSchema),
   instructions: z.string().nullable(),
   max_output_tokens: z.int().nullable(),
   metadata: z.record(z.string(), z.string()),
@@ -19,6 +23,9 @@ const responseEcho = z.strictObject({
   prompt_cache_key: z.string().nullable(),
   safety_identifier: z.string().nullable(),
   tool_choice: z.enum(['auto', 'none']),
+  /** How calls are told from text in the output; null where nothing may be called. */
+  tool_calls: toolCallRules.nullable(),
+  tools: z.array(toolDefinition),
   top_logprobs: z.int(),
   top_p: z.number(),
   user: z.string().nullable(),
@@ -28,33 +35,8 @@ export type ResponseEcho = z.infer<typeof responseEcho>;
 
 export type ResponseStatus = 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled';
 
-export interface OutputText {
-  readonly type: 'output_text';
-  readonly text: string;
-  readonly annotations: [];
-  readonly logprobs: RenderedLogprob[];
-}
-
-export interface OutputMessage {
-  readonly id: string;
-  readonly type: 'message';
-  readonly role: 'assistant';
-  readonly status: 'in_progress' | 'completed' | 'incomplete';
-  readonly content: OutputText[];
-}
-
 export function readResponseEcho(job: GenerationJob): ResponseEcho {
   return parseMessage(responseEcho, job.echo, `job ${job.id}`);
-}
-
-/** A response has one output item, and its id names the response. */
-export function outputItemId(responseId: string): string {
-  return responseId.replace(/^resp_/, 'msg_');
-}
-
-/** The response whose output item this is. */
-export function responseIdOfItem(itemId: string): string {
-  return itemId.replace(/^msg_/, 'resp_');
 }
 
 export function responseStatus(state: LogState, echo: ResponseEcho): ResponseStatus {
@@ -71,27 +53,7 @@ export function responseStatus(state: LogState, echo: ResponseEcho): ResponseSta
   }
 }
 
-/** The response's text so far, with every token's log-probability where the request asked for them. */
-export function outputText(state: LogState, names: TokenNames): OutputText {
-  return {
-    type: 'output_text',
-    text: state.text,
-    annotations: [],
-    logprobs: state.tokenLogprobs.map((entry) => renderLogprob(entry, names)),
-  };
-}
-
-export function outputMessage(state: LogState, status: ResponseStatus, names: TokenNames): OutputMessage {
-  return {
-    id: outputItemId(state.generationId),
-    type: 'message',
-    role: 'assistant',
-    status: itemStatus(status),
-    content: [outputText(state, names)],
-  };
-}
-
-function itemStatus(status: ResponseStatus): OutputMessage['status'] {
+export function itemStatus(status: ResponseStatus): OutputMessage['status'] {
   if (status === 'completed') return 'completed';
   return status === 'queued' || status === 'in_progress' ? 'in_progress' : 'incomplete';
 }
@@ -117,7 +79,7 @@ export function responseObject(state: LogState, job: GenerationJob, names: Token
     max_tool_calls: null,
     metadata: echo.metadata,
     model: job.model,
-    output: hasOutput ? [outputMessage(state, status, names)] : [],
+    output: hasOutput ? outputItems(state, echo.tool_calls, itemStatus(status), names) : [],
     parallel_tool_calls: echo.parallel_tool_calls,
     previous_response_id: echo.previous_response_id,
     prompt_cache_key: echo.prompt_cache_key,
@@ -128,7 +90,13 @@ export function responseObject(state: LogState, job: GenerationJob, names: Token
     temperature: job.sampling.temperature,
     text: { format: { type: 'text' }, verbosity: 'medium' },
     tool_choice: echo.tool_choice,
-    tools: [],
+    tools: echo.tools.map(({ name, description, parameters, strict }) => ({
+      type: 'function',
+      name,
+      description: description ?? null,
+      parameters: parameters ?? null,
+      strict: strict ?? null,
+    })),
     top_logprobs: echo.top_logprobs,
     top_p: echo.top_p,
     truncation: 'disabled',

@@ -1,14 +1,22 @@
 import { choiceGenerationId, type GenerationJob, newId } from '@baton/protocol';
 import { withSpan } from '@baton/telemetry';
 import type { FastifyInstance } from 'fastify';
-import { type ChatRequest, chatRequest } from '../api/chat-request.ts';
+import { type ChatRequest, type ChatRequestMessage, chatRequest } from '../api/chat-request.ts';
+import { templateRole } from '../api/content.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { choiceSeed, resolveSampling } from '../api/resolve-sampling.ts';
 import type { Gateway } from '../gateway.ts';
 import { finish, leave } from '../generation/follow.ts';
+import {
+  callingMessage,
+  requireToolCalls,
+  resultMessage,
+  type TurnMessage,
+  toolCallRulesOf,
+} from '../generation/messages.ts';
 import { chatPrompt, requireModel } from '../generation/prompt.ts';
 import { admit, enqueue, subscribeAll } from '../generation/submit.ts';
-import { chatChunks, chatCompletion, chatUsageChunk } from '../render/chat.ts';
+import { type ChatEcho, chatChunks, chatCompletion, chatUsageChunk } from '../render/chat.ts';
 import type { CompletionHead } from '../render/completion-head.ts';
 import type { ServedModel } from '../served-model.ts';
 import { clientSignal, sendFrames } from '../sse.ts';
@@ -57,7 +65,12 @@ export function chatCompletionRoutes(app: FastifyInstance, gateway: Gateway): vo
 /** One job for each choice. Throws `RequestError` or `NotFoundError` for what cannot be run. */
 function chatJobs(body: ChatRequest, model: ServedModel): { head: CompletionHead; jobs: GenerationJob[] } {
   requireModel(body.model, model);
-  const prompt = chatPrompt(body.messages, model);
+  const offered = body.tools ?? [];
+  const tool_calls = toolCallRulesOf(model, offered);
+  const tools = body.tool_choice === 'none' ? [] : offered;
+  const messages = body.messages.map((message, i) => chatMessage(message, model, `messages[${i}]`));
+  const prompt = chatPrompt(messages, tools, model);
+  const echo: ChatEcho = { tool_calls: tools.length > 0 ? tool_calls : null };
   const maxTokens = body.max_completion_tokens ?? body.max_tokens;
   const sampling = resolveSampling(
     body,
@@ -93,8 +106,21 @@ function chatJobs(body: ChatRequest, model: ServedModel): { head: CompletionHead
       continuable: false,
       // Every choice draws its own numbers.
       sampling: { ...sampling, seed: choiceSeed(sampling.seed, index) },
-      echo: {},
+      echo,
     }),
   );
   return { head: { id, created: Math.floor(now / 1000), model: model.name }, jobs };
+}
+
+function chatMessage(message: ChatRequestMessage, model: ServedModel, param: string): TurnMessage {
+  const named = message.name ? { name: message.name } : {};
+  if (message.role === 'tool') {
+    requireToolCalls(model, `${param}.role`);
+    return { ...resultMessage(message.tool_call_id, message.content), ...named };
+  }
+  if (message.role === 'assistant' && message.tool_calls?.length) {
+    const format = requireToolCalls(model, `${param}.tool_calls`);
+    return { ...callingMessage(message.content ?? '', message.tool_calls, format), ...named };
+  }
+  return { role: templateRole(message.role), content: message.content ?? '', ...named };
 }

@@ -3,6 +3,7 @@ import { withSpan } from '@baton/telemetry';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { cursor } from '../api/cursor.ts';
+import { pageQuery } from '../api/page-query.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { responseRequest } from '../api/response-request.ts';
 import type { Gateway } from '../gateway.ts';
@@ -12,7 +13,7 @@ import { followResponse, responseJob } from '../generation/responses.ts';
 import { deleteResponse, readResponse } from '../generation/stored-responses.ts';
 import { admit, enqueue, type Generation, subscribe } from '../generation/submit.ts';
 import { recordResume } from '../record.ts';
-import { inputItems, itemsQuery } from '../render/input-items.ts';
+import { inputItems } from '../render/input-items.ts';
 import { readResponseEcho, responseObject } from '../render/response-object.ts';
 import { clientSignal, sendFrames, sseFrame } from '../sse.ts';
 import { serveResponsesSocket } from '../ws/responses-socket.ts';
@@ -108,7 +109,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
   app.get<{ Params: { id: string } }>(
     '/v1/responses/:id/input_items',
     traced(gateway, async (request) => {
-      const query = parseRequest(itemsQuery, request.query);
+      const query = parseRequest(pageQuery, request.query);
       const { id } = request.params as { id: string };
       const { job } = await readResponse(gateway, id);
       return inputItems(job, query);

@@ -33,6 +33,18 @@ export const answer: Script = async (job, writer, tokenizer) => {
   await finish(job, writer, said.length < tokens.length ? 'length' : 'stop', said.length);
 };
 
+/** Says `text`, token by token. */
+export function sayText(text: string): Script {
+  return async (job, writer, tokenizer) => {
+    const tokens = tokenizer.encode(text, { addSpecialTokens: false });
+    const detokenizer = new Detokenizer(tokenizer);
+    for (const token of tokens) {
+      await writer.append({ kind: 'tokens', tokens: [token], text: detokenizer.push(token) });
+    }
+    await finish(job, writer, 'stop', tokens.length);
+  };
+}
+
 /** Says one word and then fails. */
 export const failAfterOneWord: Script = async (_job, writer) => {
   await writer.append({ kind: 'tokens', tokens: [77], text: 'Hell' });

@@ -1,3 +1,6 @@
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import { TokenLog } from '@baton/log';
 import { GenerationConsumer, GenerationQueue } from '@baton/queue';
 import { startTestServers, type TestServers } from '@baton/testing';
@@ -32,11 +35,12 @@ export class TestBench {
     this.queue = queue;
   }
 
-  static async start(): Promise<TestBench> {
+  /** The model is a small one; `chatTemplate` goes in place of its own. */
+  static async start({ chatTemplate }: { readonly chatTemplate?: string } = {}): Promise<TestBench> {
     const servers = await startTestServers();
     const bench = new TestBench(
       servers,
-      await loadServedModel(modelDir),
+      chatTemplate === undefined ? await loadServedModel(modelDir) : await modelWithTemplate(chatTemplate),
       await TokenLog.open(servers.nats.url),
       await GenerationQueue.open(servers.redis.url),
     );
@@ -73,5 +77,16 @@ export class TestBench {
     await this.stopConsumer();
     await Promise.all([this.queue.close(), this.log.close()]);
     await this.servers.stop();
+  }
+}
+
+async function modelWithTemplate(chatTemplate: string): Promise<ServedModel> {
+  const dir = await mkdtemp(join(tmpdir(), 'baton-model-'));
+  try {
+    await cp(modelDir, dir, { recursive: true, filter: (file) => !file.endsWith('.safetensors') });
+    await writeFile(join(dir, 'chat_template.jinja'), chatTemplate);
+    return await loadServedModel(dir, basename(modelDir));
+  } finally {
+    await rm(dir, { recursive: true });
   }
 }
