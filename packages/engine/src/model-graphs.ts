@@ -5,6 +5,7 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { StateStep } from './batch/runner.ts';
 import { type GraphInputs, graphInputs } from './graph-inputs.ts';
 import { openGraph } from './open-graph.ts';
+import { sessionOptions } from './session-options.ts';
 import { attentionBias } from './state/attention-bias.ts';
 import type { Slot, StatePool } from './state/state-pool.ts';
 
@@ -35,7 +36,10 @@ export class ModelGraphs {
   ): Promise<ModelGraphs> {
     const open = (mode: GraphMode) => {
       options.onProgress?.(`opening the ${mode} graph`);
-      return openGraph(join(model.folder, graphFiles[mode]), sessionOptions(model, options));
+      return openGraph(
+        join(model.folder, graphFiles[mode]),
+        sessionOptions({ weightForm: model.weightForm, ...options }),
+      );
     };
     return new ModelGraphs(model.config, pool, {
       prefill: await open('prefill'),
@@ -145,23 +149,4 @@ export class ModelGraphs {
 function discard(copy: Float32Array, own: Tensor.DataType): void {
   if (copy.buffer instanceof ArrayBuffer && copy.buffer !== (own as Float32Array).buffer)
     copy.buffer.transfer(0);
-}
-
-function sessionOptions(
-  { weightForm }: ConvertedModel,
-  { threads, device }: ModelGraphsOptions,
-): InferenceSession.SessionOptions {
-  return {
-    // What CUDA has no operator for runs on the CPU.
-    executionProviders: device === 'cuda' ? ['cuda', 'cpu'] : ['cpu'],
-    intraOpNumThreads: threads,
-    extra: {
-      session: {
-        // Waiting threads that spin take the cores that other workers on the machine need.
-        intra_op: { allow_spinning: '0' },
-        // Packing would copy the weights for each graph of each worker; as they are they stay mapped, and shared by all.
-        disable_prepacking: weightForm === 'fp32' ? '1' : '0',
-      },
-    },
-  };
 }

@@ -108,9 +108,11 @@ function checkValues(graph: GraphProto, outer: ReadonlySet<string>): void {
   };
   for (const { name } of [...graph.input, ...graph.initializer]) define(name);
   for (const node of graph.node) {
-    for (const input of node.input) expect(known.has(input), `${node.name} reads ${input}`).toBe(true);
+    // An empty name stands for an optional input or output that is not there.
+    for (const input of node.input.filter(Boolean))
+      expect(known.has(input), `${node.name} reads ${input}`).toBe(true);
     for (const attribute of node.attribute) if (attribute.g) checkValues(attribute.g, known);
-    for (const output of node.output) define(output);
+    for (const output of node.output.filter(Boolean)) define(output);
   }
   for (const { name } of graph.output) expect(known.has(name), `output ${name}`).toBe(true);
 }

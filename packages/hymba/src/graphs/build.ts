@@ -2,7 +2,7 @@ import type { HymbaConfig } from '../config.ts';
 import { GraphBuilder, type Value } from '../onnx/index.ts';
 import type { WeightLayout } from '../weights/layout.ts';
 import { attention, type KindInputs, kindInputs, newRows, rotate } from './attention.ts';
-import { embed, type GraphContext, linear, rmsNorm, silu, sizes } from './context.ts';
+import { addAndNorm, embed, type GraphContext, linear, rmsNorm, silu, sizes } from './context.ts';
 import { type GraphName, graphNames } from './contract.ts';
 import { mamba } from './mamba.ts';
 import { cacheRowsInput, nextCaches } from './webgpu/attention.ts';
@@ -18,10 +18,13 @@ export function buildGraph(mode: GraphName, config: HymbaConfig, layout: WeightL
   const kinds = cacheInputs(context);
 
   let x = embed(context, ids);
+  let normed = rmsNorm(context, x, 'layers.0.input_norm');
   for (let layer = 0; layer < config.layers; layer++) {
-    const of = (name: string) => `layers.${layer}.${name}`;
-    x = graph.op('Add', [x, mixer(context, layer, rmsNorm(context, x, of('input_norm')), kinds)]);
-    x = graph.op('Add', [x, mlp(context, layer, rmsNorm(context, x, of('mlp_norm')))]);
+    const mixed = mixer(context, layer, normed, kinds);
+    const { sum, normed: between } = addAndNorm(context, { x, update: mixed }, `layers.${layer}.mlp_norm`);
+    const update = mlp(context, layer, between);
+    if (layer === config.layers - 1) x = graph.op('Add', [sum, update]);
+    else ({ sum: x, normed } = addAndNorm(context, { x: sum, update }, `layers.${layer + 1}.input_norm`));
   }
 
   const flat = graph.op('Reshape', [x, graph.int64s([-1, config.hiddenSize])]);

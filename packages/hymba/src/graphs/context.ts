@@ -22,19 +22,20 @@ export function weight({ graph, layout }: GraphContext, name: string): Value {
   return graph.external(layout.get(name));
 }
 
-/** x [.., in] → [.., out], with the weight [out, in] as checkpoints have it: the one place that knows a linear's form. */
-export function linear(context: GraphContext, x: Value, name: string): Value {
+/**
+ * x [.., in] → [.., out], with the weight [out, in] as checkpoints have it, plus the bias [out] called `biasName`: the one
+ * place that knows a linear's form.
+ */
+export function linear(context: GraphContext, x: Value, name: string, biasName?: string): Value {
   const { graph, mode, layout } = context;
   const stored = layout.find(name);
-  switch (stored.encoding.kind) {
-    case 'float32':
-      if (mode === 'webgpu') return gemm(context, x, name);
-      return graph.op('com.microsoft.FusedMatMul', [x, weight(context, name)], { transB: int(1) });
-    case 'blocks':
-      return blocksLinear(graph, x, stored, stored.encoding);
-    case 'rows':
-      return rowsLinear(graph, x, stored);
-  }
+  const bias = biasName === undefined ? null : weight(context, biasName);
+  if (stored.encoding.kind === 'blocks') return blocksLinear(graph, x, stored, stored.encoding, bias);
+  let product: Value;
+  if (stored.encoding.kind === 'rows') product = rowsLinear(graph, x, stored);
+  else if (mode === 'webgpu') product = gemm(context, x, name);
+  else product = graph.op('com.microsoft.FusedMatMul', [x, weight(context, name)], { transB: int(1) });
+  return bias === null ? product : graph.op('Add', [product, bias]);
 }
 
 /** The embedding's rows [.., H] of ids [..]. */
@@ -49,6 +50,21 @@ export function rmsNorm(context: GraphContext, x: Value, name: string): Value {
     axis: int(-1),
     epsilon: float(context.config.normEpsilon),
   });
+}
+
+/** `sum = x + update` and its norm, in one pass over them. */
+export function addAndNorm(
+  { graph, config, layout }: GraphContext,
+  { x, update }: { readonly x: Value; readonly update: Value },
+  name: string,
+): { readonly sum: Value; readonly normed: Value } {
+  const [normed, sum] = [`${name}.normed`, `${name}.sum`];
+  const inputs = [x, update, graph.external(layout.get(name))];
+  // Between the two are outputs that only training asks for.
+  graph.node('com.microsoft.SkipSimplifiedLayerNormalization', inputs, [normed, '', '', sum], {
+    epsilon: float(config.normEpsilon),
+  });
+  return { sum, normed };
 }
 
 /** log(1 + exp(x)) */

@@ -4,16 +4,19 @@ import type { StoredTensor } from '../weights/layout.ts';
 
 type Blocks = Extract<Encoding, { kind: 'blocks' }>;
 
-/** x [.., in] → [.., out] over weights in blocks. Inputs are rounded to int8 too, each row and block by itself. */
+/** x [.., in] → [.., out] over weights in blocks, plus a bias. Inputs are rounded to int8 too, each row and block by itself. */
 export function blocksLinear(
   graph: GraphBuilder,
   x: Value,
   { dims, data, scales }: StoredTensor,
   { bits, blockSize }: Blocks,
+  bias: Value | null = null,
 ): Value {
   const [outputs = 0, inputs = 0] = dims;
-  const stored = [graph.external(data), ...(scales ? [graph.external(scales)] : [])];
-  return graph.op('com.microsoft.MatMulNBits', [x, ...stored], {
+  const stored = [graph.external(data), scales ? graph.external(scales) : ''];
+  // Zero points and an order of the inputs come before a bias; neither is used.
+  const added = bias === null ? [] : ['', '', bias];
+  return graph.op('com.microsoft.MatMulNBits', [x, ...stored, ...added], {
     K: int(inputs),
     N: int(outputs),
     bits: int(bits),

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { sessionOptions } from '@baton/engine/session-options';
 import { linearsGraph, linearsNames, openModel } from '@baton/hymba';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 
@@ -16,17 +17,11 @@ export class BareMatrices {
     const { graph, weightBytes } = linearsGraph(model);
     const file = join(folder, 'bench-linears.onnx');
     await writeFile(file, graph);
-    const session = await InferenceSession.create(file, {
-      executionProviders: ['cpu'],
-      intraOpNumThreads: threads,
-      extra: {
-        session: {
-          // As the engine has them, so that the same kernels run.
-          intra_op: { allow_spinning: '0' },
-          disable_prepacking: model.weightForm === 'fp32' ? '1' : '0',
-        },
-      },
-    });
+    // As the engine has it, so that the same kernels run.
+    const session = await InferenceSession.create(
+      file,
+      sessionOptions({ weightForm: model.weightForm, threads }),
+    );
     return new BareMatrices(session, model.config.hiddenSize, weightBytes);
   }
 
