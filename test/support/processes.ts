@@ -10,9 +10,11 @@ export class ServiceProcess {
   readonly child: ChildProcess;
   readonly name: string;
   output = '';
+  readonly #metricsPort: string | undefined;
 
   constructor(name: 'gateway' | 'worker', env: Record<string, string>) {
     this.name = name;
+    this.#metricsPort = env['OTEL_EXPORTER_PROMETHEUS_PORT'];
     this.child = spawn(process.execPath, [fileURLToPath(new URL(`services/${name}/src/main.ts`, root))], {
       env: { PATH: process.env['PATH'] ?? '', ...env },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -35,6 +37,12 @@ export class ServiceProcess {
       });
     });
     return this;
+  }
+
+  /** Its page for Prometheus, as text. */
+  async metrics(): Promise<string> {
+    const page = await fetch(`http://127.0.0.1:${this.#metricsPort}/metrics`);
+    return page.text();
   }
 
   get alive(): boolean {

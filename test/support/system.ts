@@ -11,6 +11,8 @@ export interface SystemOptions {
   workers?: number;
   /** Further environment of every process. */
   env?: Record<string, string>;
+  /** Whether each process has a page for Prometheus, see `ServiceProcess.metrics`. */
+  metrics?: boolean;
 }
 
 /** A whole Baton: real Redis and NATS, one gateway and some workers, each a process of its own. */
@@ -37,10 +39,22 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     BATON_MODEL: options.model ?? tinyStoriesCheckpoint(),
     ...options.env,
   };
-  const gateway = new ServiceProcess('gateway', { ...env, BATON_PORT: String(port) });
+  const prometheus = async () =>
+    options.metrics && {
+      OTEL_METRICS_EXPORTER: 'otlp,prometheus',
+      OTEL_EXPORTER_PROMETHEUS_HOST: '127.0.0.1',
+      OTEL_EXPORTER_PROMETHEUS_PORT: String(await freePort()),
+    };
+  const gateway = new ServiceProcess('gateway', {
+    ...env,
+    BATON_PORT: String(port),
+    ...(await prometheus()),
+  });
   const workers: ServiceProcess[] = [];
   const addWorker = async () => {
-    const worker = new ServiceProcess('worker', { ...env, BATON_WORKER_ID: `worker-${workers.length + 1}` });
+    const own = await prometheus();
+    const name = { BATON_WORKER_ID: `worker-${workers.length + 1}` };
+    const worker = new ServiceProcess('worker', { ...env, ...name, ...own });
     workers.push(worker);
     return worker.ready();
   };

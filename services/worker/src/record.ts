@@ -53,7 +53,6 @@ export function recordSave(result: SaveResult): void {
   const { tokens, rawBytes, storedBytes, newBytes, milliseconds } = result;
   count('snapshots', 1, { [attributes.outcome]: 'saved' });
   measure('snapshotDuration', milliseconds / 1000);
-  measure('snapshotRatio', rawBytes / storedBytes);
   const bytes = { raw: rawBytes, stored: storedBytes, new: newBytes };
   for (const [kind, size] of Object.entries(bytes)) count('snapshotBytes', size, { [attributes.kind]: kind });
   const saved = {

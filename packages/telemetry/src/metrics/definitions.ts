@@ -179,13 +179,6 @@ export const metricDefinitions = {
     description:
       'Bytes of saved states: as float32 (raw), as encoded (stored), and of pages that were new to the store (new)',
   },
-  snapshotRatio: {
-    kind: 'histogram',
-    name: 'baton.snapshot.ratio',
-    unit: '1',
-    description: 'Raw bytes of a snapshot for each stored one',
-    buckets: [1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15],
-  },
 
   logAppend: {
     kind: 'histogram',
