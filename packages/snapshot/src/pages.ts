@@ -1,12 +1,5 @@
 import { type SessionState, type StateDelta, type StateLayout, sharedFloats, tokensOf } from '@baton/engine';
-import {
-  decodeRecurrent,
-  decodeRows,
-  encodeRecurrent,
-  encodeRows,
-  type RowRange,
-  type Rows,
-} from './codec/codec.ts';
+import type { Codec, RowRange, Rows, RowsWithin, Section } from './codec/codec.ts';
 import type { CodecTier } from './codec/tiers.ts';
 import type { PageEntry } from './format/manifest.ts';
 import { openPage, type PageHead, pageKey, sealPage } from './format/page.ts';
@@ -41,8 +34,9 @@ export function pagesOf(
   state: SessionState,
   known: readonly PageEntry[],
   tier: CodecTier,
-  layout: StateLayout,
+  codec: Codec,
 ): { readonly entries: readonly PageEntry[]; readonly fresh: readonly Page[] } {
+  const { layout } = codec;
   const tokens = tokensOf(state);
   const entries: PageEntry[] = [];
   const fresh: Page[] = [];
@@ -62,42 +56,44 @@ export function pagesOf(
         entries.push(old);
         continue;
       }
-      const { rows, range } = rowsOf(state, caches, { start, first, end }, layout);
+      const { rows, range } = rowsOf(state, caches, { start, first, end });
       // The last page is encoded again and again, and what is newest matters most.
       const pageTier = tier === 'compact' && end - start < pageTokens ? 'int8' : tier;
-      const payload = encodeRows(rows, range, pageTier, layout);
-      add(seal({ part: 'kv', tier: pageTier, group, ...range }, payload, bytesOf(rows)));
+      const sections = codec.encodeRows(rows, range, pageTier);
+      const raw = 4 * layout.kvHeads * (layout.keySize + layout.valueSize) * range.count * caches.length;
+      add(seal({ part: 'kv', tier: pageTier, group, ...range }, sections, raw));
     }
   }
   const { conv, ssm } = state.at(-1) as StateDelta;
-  const payload = encodeRecurrent(conv, ssm, tier);
+  const sections = codec.encodeRecurrent({ conv, ssm }, tier);
   const raw = [...conv, ...ssm].reduce((sum, { byteLength }) => sum + byteLength, 0);
-  add(seal({ part: 'recurrent', tier, group: 0, first: tokens, count: 0 }, payload, raw));
+  add(seal({ part: 'recurrent', tier, group: 0, first: tokens, count: 0 }, sections, raw));
   return { entries, fresh };
 }
 
 /** The state that pages hold. Throws `SnapshotRefusal` for pages that do not fit the layout or their entries. */
 export function stateOf(
   pages: readonly Page[],
-  layout: StateLayout,
+  codec: Codec,
   { fingerprint, tokens }: Pick<StateDelta, 'fingerprint' | 'tokens'>,
 ): SessionState {
+  const { layout } = codec;
   const groups = cacheGroups(layout);
   const blank: Rows = { keys: sharedFloats(0), values: sharedFloats(0) };
   const byEnd = new Map<number, { from: number; caches: (Rows & { readonly count: number })[] }>();
   let recurrent: Pick<StateDelta, 'conv' | 'ssm'> | null = null;
   for (const { entry, bytes } of pages) {
-    const { head, payload } = openPage(bytes);
+    const { head, sections } = openPage(bytes);
     if (!sameHead(head, entry))
       throw new SnapshotRefusal('corrupted', 'a page is not what its manifest says');
     if (head.part === 'recurrent') {
-      recurrent = decodeRecurrent(payload, head.tier, layout);
+      recurrent = codec.decodeRecurrent(sections, head.tier);
       continue;
     }
     const group = groups[head.group];
     const end = head.first + head.count;
     if (!group || end > tokens) throw new SnapshotRefusal('corrupted', 'a page is of no cache of this model');
-    const rows = decodeRows(payload, group.caches.length, head, head.tier, layout);
+    const rows = codec.decodeRows(sections, group.caches.length, head, head.tier);
     const delta = byEnd.get(end) ?? {
       from: head.first,
       caches: layout.windows.map(() => ({ count: 0, ...blank })),
@@ -129,13 +125,9 @@ function sameHead(a: PageHead, b: PageHead): boolean {
   );
 }
 
-function seal(head: PageHead, payload: Uint8Array, rawBytes: number): Page {
-  const bytes = sealPage(head, payload);
+function seal(head: PageHead, sections: readonly Section[], rawBytes: number): Page {
+  const bytes = sealPage(head, sections);
   return { bytes, entry: { ...head, key: pageKey(bytes), bytes: bytes.length, rawBytes } };
-}
-
-function bytesOf(rows: readonly Rows[]): number {
-  return rows.reduce((sum, { keys, values }) => sum + keys.byteLength + values.byteLength, 0);
 }
 
 /** Rows of the tokens from `start`, or where those have left the window already from `first` at the latest, to `end`. */
@@ -143,29 +135,16 @@ function rowsOf(
   state: SessionState,
   caches: readonly number[],
   { start, first, end }: { readonly start: number; readonly first: number; readonly end: number },
-  layout: StateLayout,
-): { readonly rows: Rows[]; readonly range: RowRange } {
+): { readonly rows: RowsWithin[]; readonly range: RowRange } {
   const count = (delta: StateDelta) => Math.min(...caches.map((cache) => delta.caches[cache]?.count ?? 0));
   const delta = state.findLast(
     (candidate) => candidate.tokens >= end && candidate.tokens - count(candidate) <= first,
   );
   if (!delta) throw new SnapshotRefusal('incomplete', `the state has no rows of tokens ${first} to ${end}`);
   const from = Math.max(start, delta.tokens - count(delta));
-  const range = { first: from, count: end - from };
-  const { kvHeads, keySize, valueSize } = layout;
-  const rows = caches.map((cache): Rows => {
+  const rows = caches.map((cache): RowsWithin => {
     const { count: held, keys, values } = delta.caches[cache] as StateDelta['caches'][number];
-    const at = from - (delta.tokens - held);
-    const cut = (all: Float32Array, width: number) => {
-      if (at === 0 && held === range.count) return all;
-      const some = new Float32Array(kvHeads * range.count * width);
-      for (let head = 0; head < kvHeads; head++) {
-        const begin = (head * held + at) * width;
-        some.set(all.subarray(begin, begin + range.count * width), head * range.count * width);
-      }
-      return some;
-    };
-    return { keys: cut(keys, keySize), values: cut(values, valueSize) };
+    return { keys, values, held, at: from - (delta.tokens - held) };
   });
-  return { rows, range };
+  return { rows, range: { first: from, count: end - from } };
 }

@@ -3,6 +3,7 @@ export const refusalReasons = [
   'truncated',
   'corrupted',
   'newer_version',
+  'older_version',
   'foreign_model',
   'foreign_session',
   'other_tokens',

@@ -6,6 +6,7 @@ import {
   tokensOf,
 } from '@baton/engine';
 import { BatonError, MessageError } from '@baton/errors';
+import { Codec } from './codec/codec.ts';
 import type { CodecTier } from './codec/tiers.ts';
 import {
   decodeManifest,
@@ -86,6 +87,7 @@ export interface SnapshotsOptions {
 /** Encodes states into a store and back, on the thread that it is called on. */
 export class Snapshots implements SnapshotService {
   readonly #options: SnapshotsOptions;
+  readonly #codec: Codec;
   /** By tenant and session, what this process knows to be stored. */
   readonly #known = new Map<string, Known>();
   /** Pages fetched ahead of a restore, by tenant and session. */
@@ -93,6 +95,7 @@ export class Snapshots implements SnapshotService {
 
   constructor(options: SnapshotsOptions) {
     this.#options = options;
+    this.#codec = new Codec(options.layout);
   }
 
   async save(ref: SessionRef, state: SessionState, tokens: readonly number[]): Promise<SaveResult> {
@@ -110,9 +113,9 @@ export class Snapshots implements SnapshotService {
   }
 
   async #save(ref: SessionRef, state: SessionState, tokens: readonly number[]) {
-    const { store, tier, layout, model } = this.#options;
+    const { store, tier, model } = this.#options;
     const { version, pages: old } = this.#known.get(keyOf(ref)) ?? (await this.#stored(ref));
-    const { entries, fresh } = pagesOf(state, old, tier, layout);
+    const { entries, fresh } = pagesOf(state, old, tier, this.#codec);
     const missing = await store.missing(
       ref.tenant,
       entries.map(({ key }) => key),
@@ -189,7 +192,7 @@ export class Snapshots implements SnapshotService {
         throw new SnapshotRefusal('corrupted', `page ${entry.key} is damaged`);
       return { entry, bytes };
     });
-    const state = stateOf(pages, layout, { fingerprint: model.fingerprint, tokens: count });
+    const state = stateOf(pages, this.#codec, { fingerprint: model.fingerprint, tokens: count });
     checkSessionState(state, layout, model);
     const same = keyOf(ref) === keyOf(next);
     this.#known.set(keyOf(next), { version: same ? stored.version : null, pages: entries });

@@ -1,6 +1,7 @@
 import { type SessionState, stateLayout } from '@baton/engine';
 import { parseConfig, referenceConfig } from '@baton/hymba';
 import { type CodecTier, codecTiers } from '@baton/snapshot';
+import { Codec } from '@baton/snapshot/codec';
 import { pagesOf, stateOf } from '@baton/snapshot/pages';
 import { noiseState } from '@baton/snapshot/testing';
 import { summarize } from '../engine/report/statistics.ts';
@@ -12,6 +13,7 @@ import type { Cell } from '../engine/report/table.ts';
  */
 export async function* codec({ tokens = 8192, rounds = 3 } = {}): AsyncGenerator<Record<string, Cell>> {
   const layout = stateLayout(parseConfig(JSON.stringify(await referenceConfig('hymba-1.5b')), 'hymba-1.5b'));
+  const encoder = new Codec(layout);
   const float16 = 2 * countOf(noiseState(layout, tokens, ''));
   /** Llama-3.2-3B: 28 layers of 8 KV heads of 128, keys and values, as float16. */
   const llama = 2 * 28 * 2 * 8 * 128 * tokens;
@@ -24,13 +26,13 @@ export async function* codec({ tokens = 8192, rounds = 3 } = {}): AsyncGenerator
       const seed = 1000 * round + 1;
       const state = noiseState(layout, tokens, '', seed);
       const start = performance.now();
-      const { entries, fresh } = pagesOf(state, [], tier, layout);
+      const { entries, fresh } = pagesOf(state, [], tier, encoder);
       const encoded = performance.now();
-      stateOf(fresh, layout, { fingerprint: '', tokens });
+      stateOf(fresh, encoder, { fingerprint: '', tokens });
       encode.push(float16 / 1000 / (encoded - start));
       decode.push(float16 / 1000 / (performance.now() - encoded));
       stored = entries.reduce((sum, { bytes }) => sum + bytes, 0);
-      const later = pagesOf(noiseState(layout, tokens + 256, '', seed), entries, tier, layout);
+      const later = pagesOf(noiseState(layout, tokens + 256, '', seed), entries, tier, encoder);
       added = later.fresh.reduce((sum, { bytes }) => sum + bytes.length, 0);
     }
     return {

@@ -6,6 +6,7 @@ import { ModelRunner } from '@baton/engine/model-runner';
 import { convert } from '@baton/hymba';
 import { loadTokenizer } from '@baton/hymba/tokenizer';
 import { type CodecTier, codecTiers, type PageEntry } from '@baton/snapshot';
+import { Codec } from '@baton/snapshot/codec';
 import { type Page, pagesOf, stateOf } from '@baton/snapshot/pages';
 import { tinyStoriesCheckpoint, validationStories } from '@baton/testing';
 import type { Row } from './main.ts';
@@ -85,6 +86,7 @@ async function run(
   moves: number,
   tier: CodecTier,
 ): Promise<Run> {
+  const codec = new Codec(runner.layout);
   let slot = runner.newState();
   let pages: readonly Page[] = [];
   let entries: readonly PageEntry[] = [];
@@ -107,12 +109,12 @@ async function run(
       [...state, await runner.exportState(slot, from)],
       entries,
       tier,
-      runner.layout,
+      codec,
     );
     const stored = new Map([...pages, ...fresh].map((page) => [page.entry.key, page]));
     pages = next.map(({ key }) => stored.get(key) as Page);
     entries = next;
-    state = stateOf(pages, runner.layout, { fingerprint: runner.model.fingerprint, tokens: at });
+    state = stateOf(pages, codec, { fingerprint: runner.model.fingerprint, tokens: at });
     runner.freeState(slot);
     slot = runner.importState(state);
   }

@@ -1,17 +1,9 @@
 import { type StateLayout, sharedFloats } from '@baton/engine';
 import { SnapshotRefusal } from '../refusal.ts';
-import { fromPlanes, toPlanes } from './planes.ts';
-import {
-  coarseBits,
-  dequantiseLine,
-  eightBits,
-  fineBits,
-  type Line,
-  type Quantiser,
-  quantiseLine,
-  sixteenBits,
-} from './quantise.ts';
-import { rotateKeys } from './rotation.ts';
+import { KernelMemory } from './kernels.ts';
+import { Quantised } from './quantised.ts';
+import { type Lossy, quantisers } from './quantisers.ts';
+import { Angles, type Rotation } from './rotation.ts';
 import type { CodecTier } from './tiers.ts';
 
 /** Rows [heads, count, width] of one cache. */
@@ -20,185 +12,248 @@ export interface Rows {
   readonly values: Float32Array;
 }
 
+/** Some of the rows of one cache, from row `at` of the `held` ones. */
+export interface RowsWithin extends Rows {
+  readonly held: number;
+  readonly at: number;
+}
+
 export interface RowRange {
   readonly first: number;
   readonly count: number;
 }
 
-type Lossy = Exclude<CodecTier, 'exact'>;
+/** Bytes of a page's payload that are alike, and whether entropy coding makes them fewer. Valid until the codec's next call. */
+export interface Section {
+  readonly bytes: Uint8Array;
+  readonly compress: boolean;
+}
 
-/** Attention depends on its keys more than on its values, so where bits are few the keys get more of them. */
-const quantisers: Readonly<Record<Lossy, Readonly<Record<'keys' | 'values' | 'conv' | 'ssm', Quantiser>>>> = {
-  int8: { keys: eightBits, values: eightBits, conv: sixteenBits, ssm: sixteenBits },
-  compact: { keys: fineBits, values: coarseBits, conv: eightBits, ssm: eightBits },
-};
+export interface Recurrent {
+  readonly conv: Float32Array[];
+  readonly ssm: Float32Array[];
+}
+
 /** Values of a recurrent state that share a scale. */
 const block = 64;
 
-/** Rows of several caches → the payload of a page. */
-export function encodeRows(
-  caches: readonly Rows[],
-  range: RowRange,
-  tier: CodecTier,
-  layout: StateLayout,
-): Uint8Array {
-  if (tier === 'exact') return toPlanes(caches.flatMap(({ keys, values }) => [keys, values]));
-  const turned = caches.map(({ keys, values }) => {
-    const copy = { keys: keys.slice(), values };
-    rotateKeys(copy.keys, layout, range, 'back');
-    return copy;
-  });
-  return pack(rowParts(turned, range, tier, layout));
-}
+/** State to bytes and back, as FORMAT.md says. One page at a time. */
+export class Codec {
+  readonly layout: StateLayout;
+  readonly #memory = new KernelMemory();
+  readonly #angles: Angles;
 
-/** Throws `SnapshotRefusal` for a payload of another size. */
-export function decodeRows(
-  payload: Uint8Array,
-  caches: number,
-  range: RowRange,
-  tier: CodecTier,
-  layout: StateLayout,
-): Rows[] {
-  const { kvHeads, keySize, valueSize } = layout;
-  const rows = Array.from({ length: caches }, () => ({
-    keys: sharedFloats(kvHeads * range.count * keySize),
-    values: sharedFloats(kvHeads * range.count * valueSize),
-  }));
-  if (tier === 'exact') {
-    unplane(
-      payload,
-      rows.flatMap(({ keys, values }) => [keys, values]),
+  constructor(layout: StateLayout) {
+    this.layout = layout;
+    this.#angles = new Angles(layout);
+  }
+
+  /** Rows of several caches → the sections of a page. Throws `SnapshotRefusal` where a lossy tier meets a number that is none. */
+  encodeRows(caches: readonly RowsWithin[], range: RowRange, tier: CodecTier): Section[] {
+    const { kvHeads, keySize, valueSize } = this.layout;
+    const { count } = range;
+    const memory = this.#memory;
+    memory.clear();
+    const [keyCount, valueCount] = [kvHeads * count * keySize, kvHeads * count * valueSize];
+    if (tier === 'exact') {
+      return this.#toPlanes(
+        caches.flatMap((rows) => [
+          { count: keyCount, copy: (to) => copyRows(rows.keys, to, rows, count, keySize) },
+          { count: valueCount, copy: (to) => copyRows(rows.values, to, rows, count, valueSize) },
+        ]),
+      );
+    }
+    const rotation = this.#angles.put(range, 'back', memory);
+    const codes = this.#rowCodes(caches.length, count, tier);
+    const room = memory.take(4 * Math.max(keyCount, valueCount));
+    for (const rows of caches) {
+      copyRows(rows.keys, memory.floats(room, keyCount), rows, count, keySize);
+      this.#turn(room, count, rotation);
+      for (let head = 0; head < kvHeads; head++) {
+        // A channel of a key head keeps its size over many tokens, and a token's values have a size of their own.
+        codes.quantise('quantiseColumns', room + 4 * head * count * keySize, count, keySize);
+      }
+      copyRows(rows.values, memory.floats(room, valueCount), rows, count, valueSize);
+      codes.quantise('quantiseRows', room, valueCount, valueSize);
+    }
+    return codes.sections;
+  }
+
+  /** Throws `SnapshotRefusal` for sections of another size. */
+  decodeRows(sections: readonly Uint8Array[], caches: number, range: RowRange, tier: CodecTier): Rows[] {
+    const { kvHeads, keySize, valueSize } = this.layout;
+    const { count } = range;
+    const memory = this.#memory;
+    memory.clear();
+    const [keyCount, valueCount] = [kvHeads * count * keySize, kvHeads * count * valueSize];
+    const floats = floatsOf(Array.from({ length: caches }, () => [keyCount, valueCount]).flat());
+    const rows = Array.from(
+      { length: caches },
+      (_, cache): Rows => ({
+        keys: floats[2 * cache] as Float32Array,
+        values: floats[2 * cache + 1] as Float32Array,
+      }),
     );
+    if (tier === 'exact') {
+      this.#fromPlanes(sections, floats);
+      return rows;
+    }
+    const rotation = this.#angles.put(range, 'forth', memory);
+    const codes = this.#rowCodes(caches, count, tier);
+    fill(codes.sections, sections);
+    const room = memory.take(4 * Math.max(keyCount, valueCount));
+    for (const { keys, values } of rows) {
+      for (let head = 0; head < kvHeads; head++) {
+        codes.dequantise('dequantiseColumns', room + 4 * head * count * keySize, count, keySize);
+      }
+      this.#turn(room, count, rotation);
+      keys.set(memory.floats(room, keyCount));
+      codes.dequantise('dequantiseRows', room, valueCount, valueSize);
+      values.set(memory.floats(room, valueCount));
+    }
     return rows;
   }
-  unpack(payload, rowParts(rows, range, tier, layout));
-  for (const { keys } of rows) rotateKeys(keys, layout, range, 'forth');
-  return rows;
-}
 
-/** The convolution's and the scan's states of all layers → the payload of a page. */
-export function encodeRecurrent(
-  conv: readonly Float32Array[],
-  ssm: readonly Float32Array[],
-  tier: CodecTier,
-): Uint8Array {
-  return tier === 'exact' ? toPlanes([...conv, ...ssm]) : pack(recurrentParts(conv, ssm, tier));
-}
+  /** The convolution's and the scan's states of all layers → the sections of a page. */
+  encodeRecurrent(
+    { conv, ssm }: Readonly<Record<keyof Recurrent, readonly Float32Array[]>>,
+    tier: CodecTier,
+  ) {
+    const memory = this.#memory;
+    memory.clear();
+    if (tier === 'exact') {
+      return this.#toPlanes(
+        [...conv, ...ssm].map((values) => ({ count: values.length, copy: (to) => to.set(values) })),
+      );
+    }
+    const { codes, room } = this.#recurrentCodes(tier);
+    for (const values of [...conv, ...ssm]) {
+      memory.floats(room, values.length).set(values);
+      codes.quantise(codes.wide ? 'quantiseWide' : 'quantiseRows', room, values.length, block);
+    }
+    return codes.sections;
+  }
 
-export function decodeRecurrent(payload: Uint8Array, tier: CodecTier, layout: StateLayout) {
-  const floatsOf = ([rows, channels]: readonly [number, number]) =>
-    Array.from({ length: layout.layers }, () => sharedFloats(rows * channels));
-  const state = { conv: floatsOf(layout.conv), ssm: floatsOf(layout.ssm) };
-  if (tier === 'exact') unplane(payload, [...state.conv, ...state.ssm]);
-  else unpack(payload, recurrentParts(state.conv, state.ssm, tier));
-  return state;
-}
+  decodeRecurrent(sections: readonly Uint8Array[], tier: CodecTier): Recurrent {
+    const { layers } = this.layout;
+    const memory = this.#memory;
+    memory.clear();
+    const [convCount, ssmCount] = this.#recurrentCounts;
+    const floats = floatsOf([
+      ...Array<number>(layers).fill(convCount),
+      ...Array<number>(layers).fill(ssmCount),
+    ]);
+    if (tier === 'exact') {
+      this.#fromPlanes(sections, floats);
+    } else {
+      const { codes, room } = this.#recurrentCodes(tier);
+      fill(codes.sections, sections);
+      for (const values of floats) {
+        codes.dequantise(codes.wide ? 'dequantiseWide' : 'dequantiseRows', room, values.length, block);
+        values.set(memory.floats(room, values.length));
+      }
+    }
+    return { conv: floats.slice(0, layers), ssm: floats.slice(layers) };
+  }
 
-/** Values, and which of them share a scale. */
-interface Part {
-  readonly values: Float32Array;
-  readonly lines: readonly Line[];
-  readonly quantiser: Quantiser;
-}
+  get #recurrentCounts(): [number, number] {
+    const { conv, ssm } = this.layout;
+    return [conv[0] * conv[1], ssm[0] * ssm[1]];
+  }
 
-function rowParts(
-  caches: readonly Rows[],
-  { count }: RowRange,
-  tier: Lossy,
-  { kvHeads, keySize, valueSize }: StateLayout,
-): Part[] {
-  // A channel of a key head keeps its size over many tokens, and a token's values have a size of their own.
-  const ofKeys = Array.from({ length: kvHeads * keySize }, (_, line) => ({
-    first: Math.floor(line / keySize) * count * keySize + (line % keySize),
-    stride: keySize,
-    count,
-  }));
-  const ofValues = Array.from({ length: kvHeads * count }, (_, row) => ({
-    first: row * valueSize,
-    stride: 1,
-    count: valueSize,
-  }));
-  const { keys: forKeys, values: forValues } = quantisers[tier];
-  return caches.flatMap(({ keys, values }) => [
-    { values: keys, lines: ofKeys, quantiser: forKeys },
-    { values, lines: ofValues, quantiser: forValues },
-  ]);
-}
+  #rowCodes(caches: number, count: number, tier: Lossy): Quantised {
+    const { kvHeads, keySize, valueSize } = this.layout;
+    const all = caches * kvHeads;
+    return new Quantised(
+      this.#memory,
+      all * count * (keySize + valueSize),
+      all * (keySize + count),
+      quantisers[tier].rows,
+    );
+  }
 
-function recurrentParts(conv: readonly Float32Array[], ssm: readonly Float32Array[], tier: Lossy): Part[] {
-  const partOf = (values: Float32Array, quantiser: Quantiser): Part => ({
-    values,
-    quantiser,
-    lines: Array.from({ length: Math.ceil(values.length / block) }, (_, at) => ({
-      first: at * block,
-      stride: 1,
-      count: Math.min(block, values.length - at * block),
-    })),
-  });
-  const { conv: forConv, ssm: forSsm } = quantisers[tier];
-  return [...conv.map((values) => partOf(values, forConv)), ...ssm.map((values) => partOf(values, forSsm))];
-}
+  #recurrentCodes(tier: Lossy): { readonly codes: Quantised; readonly room: number } {
+    const { layers } = this.layout;
+    const counts = this.#recurrentCounts;
+    const scales = counts.reduce((sum, count) => sum + Math.ceil(count / block), 0);
+    const all = layers * (counts[0] + counts[1]);
+    return {
+      codes: new Quantised(this.#memory, all, layers * scales, quantisers[tier].recurrent),
+      room: this.#memory.take(4 * Math.max(...counts)),
+    };
+  }
 
-/** All scales, and then all codes in the fewest whole bytes. */
-function pack(parts: readonly Part[]): Uint8Array {
-  const scales: number[] = [];
-  const codes = parts.map(({ values, lines, quantiser }) => {
-    const wide = quantiser.limit > 127 ? new Uint16Array(values.length) : new Uint8Array(values.length);
-    for (const line of lines) scales.push(quantiseLine(values, wide, line, quantiser));
-    return quantiser.limit <= 7 ? toNibbles(wide) : new Uint8Array(wide.buffer);
-  });
-  return new Uint8Array(Buffer.concat([new Uint8Array(Uint16Array.from(scales).buffer), ...codes]));
-}
+  #turn(keys: number, count: number, rotation: Rotation | null): void {
+    const { kvHeads, keySize } = this.layout;
+    if (rotation) this.#memory.run.rotate(keys, kvHeads, count, keySize, rotation.cos, rotation.sin);
+  }
 
-function unpack(payload: Uint8Array, parts: readonly Part[]): void {
-  const scaleCount = parts.reduce((sum, { lines }) => sum + lines.length, 0);
-  const size = parts.reduce(
-    (sum, { values, quantiser }) => sum + codeBytes(values, quantiser),
-    2 * scaleCount,
-  );
-  if (payload.length !== size) throw wrongSize(payload.length, size);
-  const scales = new Uint16Array(payload.slice(0, 2 * scaleCount).buffer);
-  let at = 2 * scaleCount;
-  let scale = 0;
-  for (const { values, lines, quantiser } of parts) {
-    const bytes = payload.slice(at, at + codeBytes(values, quantiser));
-    at += bytes.length;
-    const codes =
-      quantiser.limit > 127
-        ? new Uint16Array(bytes.buffer)
-        : quantiser.limit <= 7
-          ? fromNibbles(bytes)
-          : bytes;
-    for (const line of lines) dequantiseLine(codes, values, line, quantiser, scales[scale++] ?? 0);
+  #toPlanes(parts: readonly { readonly count: number; copy(to: Float32Array): void }[]): Section[] {
+    const memory = this.#memory;
+    const total = parts.reduce((sum, { count }) => sum + count, 0);
+    const planes = memory.take(4 * total);
+    const room = memory.take(4 * parts.reduce((most, { count }) => Math.max(most, count), 0));
+    let first = 0;
+    for (const { count, copy } of parts) {
+      copy(memory.floats(room, count));
+      memory.run.toPlanes(room, count, planes, first, total);
+      first += count;
+    }
+    return planeSections(memory, planes, total);
+  }
+
+  #fromPlanes(sections: readonly Uint8Array[], all: readonly Float32Array[]): void {
+    const memory = this.#memory;
+    const total = all.reduce((sum, { length }) => sum + length, 0);
+    const planes = memory.take(4 * total);
+    const room = memory.take(4 * all.reduce((most, { length }) => Math.max(most, length), 0));
+    fill(planeSections(memory, planes, total), sections);
+    let first = 0;
+    for (const values of all) {
+      memory.run.fromPlanes(planes, first, total, room, values.length);
+      values.set(memory.floats(room, values.length));
+      first += values.length;
+    }
   }
 }
 
-function codeBytes({ length }: Float32Array, { limit }: Quantiser): number {
-  return limit > 127 ? 2 * length : limit <= 7 ? length >> 1 : length;
+/** Arrays of these lengths, in one piece of shared memory. */
+function floatsOf(lengths: readonly number[]): Float32Array[] {
+  const all = sharedFloats(lengths.reduce((sum, length) => sum + length, 0));
+  let end = 0;
+  return lengths.map((length) => {
+    end += length;
+    return all.subarray(end - length, end);
+  });
 }
 
-function toNibbles(codes: Uint8Array | Uint16Array): Uint8Array {
-  const bytes = new Uint8Array(codes.length >> 1);
-  for (let i = 0; i < bytes.length; i++)
-    bytes[i] = (codes[2 * i] as number) | ((codes[2 * i + 1] as number) << 4);
-  return bytes;
-}
-
-function fromNibbles(bytes: Uint8Array): Uint8Array {
-  const codes = new Uint8Array(2 * bytes.length);
-  for (let i = 0; i < bytes.length; i++) {
-    codes[2 * i] = (bytes[i] as number) & 15;
-    codes[2 * i + 1] = (bytes[i] as number) >> 4;
+/** The rows of `within`, [heads, held, width], that are to be encoded → [heads, count, width]. */
+function copyRows(
+  all: Float32Array,
+  to: Float32Array,
+  { held, at }: Pick<RowsWithin, 'held' | 'at'>,
+  count: number,
+  width: number,
+): void {
+  for (let from = at * width, target = 0; target < to.length; from += held * width, target += count * width) {
+    to.set(all.subarray(from, from + count * width), target);
   }
-  return codes;
 }
 
-function unplane(payload: Uint8Array, floats: readonly Float32Array[]): void {
-  const size = floats.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  if (payload.length !== size) throw wrongSize(payload.length, size);
-  fromPlanes(payload, floats);
+function planeSections(memory: KernelMemory, planes: number, total: number): Section[] {
+  return [
+    { bytes: memory.bytes(planes, total), compress: true },
+    { bytes: memory.bytes(planes + total, 3 * total), compress: false },
+  ];
 }
 
-function wrongSize(found: number, right: number): SnapshotRefusal {
-  return new SnapshotRefusal('corrupted', `a page's payload has ${found} bytes; it must have ${right}`);
+/** Copies what was stored to where it belongs. */
+function fill(right: readonly Section[], found: readonly Uint8Array[]): void {
+  const sizes = (sections: readonly { readonly length: number }[]) =>
+    sections.map(({ length }) => length).join(' + ');
+  const expected = sizes(right.map(({ bytes }) => bytes));
+  if (sizes(found) !== expected) {
+    throw new SnapshotRefusal('corrupted', `a page has ${sizes(found)} bytes; it must have ${expected}`);
+  }
+  for (const [at, { bytes }] of right.entries()) bytes.set(found[at] as Uint8Array);
 }

@@ -1,5 +1,6 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import type { Section } from '../codec/codec.ts';
 import { type CodecTier, codecTiers } from '../codec/tiers.ts';
 import { SnapshotRefusal } from '../refusal.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
@@ -20,54 +21,87 @@ export interface PageHead {
 }
 
 const magic = 0x47505442; // "BTPG"
-const version = 1;
-const level = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+const version = 2;
+/**
+ * What is compressed are codes and exponents, which repeat by chance only: matches are not worth looking for, and the
+ * frequencies of their bytes are. `fast` with long matches and a small table comes closest to that.
+ */
+const parameters = {
+  [constants.ZSTD_c_compressionLevel]: 1,
+  [constants.ZSTD_c_strategy]: constants.ZSTD_fast,
+  [constants.ZSTD_c_minMatch]: 7,
+  [constants.ZSTD_c_hashLog]: 6,
+};
 /** No page of a model that can be served is larger. */
-const largestPayload = 2 ** 30;
+const largestSection = 2 ** 30;
 
 /** The bytes of a page, documented in FORMAT.md. */
-export function sealPage(head: PageHead, payload: Uint8Array): Uint8Array<ArrayBuffer> {
-  return new ByteWriter()
+export function sealPage(head: PageHead, sections: readonly Section[]): Uint8Array<ArrayBuffer> {
+  const stored = sections.map(({ bytes, compress }) => (compress ? compressed(bytes) : bytes));
+  const writer = new ByteWriter()
     .u32(magic)
     .u8(version, partNames.indexOf(head.part), codecTiers.indexOf(head.tier), head.group)
     .u32(head.first)
     .u32(head.count)
-    .u32(payload.length)
-    .bytes(zstdCompressSync(payload, level))
-    .finish();
+    .u8(sections.length);
+  for (const [at, { bytes }] of sections.entries()) {
+    writer.u32(bytes.length).u32((stored[at] as Uint8Array).length);
+  }
+  for (const bytes of stored) writer.bytes(bytes);
+  return writer.finish();
 }
 
 /** Throws `SnapshotRefusal` for bytes that are no page, or no whole one. */
-export function openPage(bytes: Uint8Array): { readonly head: PageHead; readonly payload: Uint8Array } {
+export function openPage(bytes: Uint8Array): {
+  readonly head: PageHead;
+  readonly sections: readonly Uint8Array[];
+} {
   const reader = new ByteReader(bytes);
   if (reader.u32() !== magic) throw new SnapshotRefusal('corrupted', 'a page does not begin like one');
   const found = reader.u8();
-  if (found !== version) {
+  if (found > version) {
     throw new SnapshotRefusal('newer_version', `a page has version ${found}; this Baton reads ${version}`);
+  }
+  if (found < version) {
+    throw new SnapshotRefusal('older_version', `a page has version ${found}; this Baton reads ${version}`);
   }
   const part = partNames[reader.u8()];
   const tier = codecTiers[reader.u8()];
   if (!part || !tier) throw new SnapshotRefusal('corrupted', 'a page is of an unknown part or tier');
   const head = { part, tier, group: reader.u8(), first: reader.u32(), count: reader.u32() };
-  const length = reader.u32();
-  if (length > largestPayload) throw new SnapshotRefusal('corrupted', `a page claims ${length} bytes`);
-  return { head, payload: decompress(reader.bytes(reader.left), length) };
+  const sizes = Array.from({ length: reader.u8() }, () => ({ raw: reader.u32(), stored: reader.u32() }));
+  const sections = sizes.map(({ raw, stored }) => {
+    if (raw > largestSection) throw new SnapshotRefusal('corrupted', `a page claims ${raw} bytes`);
+    const section = reader.bytes(stored);
+    return stored === raw ? section : decompressed(section, raw);
+  });
+  if (reader.left > 0) throw new SnapshotRefusal('corrupted', `a page goes on for ${reader.left} bytes`);
+  return { head, sections };
 }
 
-function decompress(bytes: Uint8Array, length: number): Uint8Array {
-  let payload: Uint8Array;
+/** The bytes as they are where compressing does not make them fewer. */
+function compressed(bytes: Uint8Array): Uint8Array {
+  // Room for all that comes out, so that it comes in one piece.
+  const chunkSize = bytes.length + (bytes.length >> 7) + 512;
+  const fewer = zstdCompressSync(bytes, { params: parameters, chunkSize, pledgedSrcSize: bytes.length });
+  return fewer.length < bytes.length ? fewer : bytes;
+}
+
+function decompressed(bytes: Uint8Array, length: number): Uint8Array {
+  let section: Uint8Array;
   try {
-    const buffer = zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, length) });
-    // A Buffer's `slice` would not copy.
-    payload = new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
+    section = zstdDecompressSync(bytes, {
+      maxOutputLength: Math.max(1, length),
+      chunkSize: Math.max(64, length),
+    });
   } catch (error) {
     throw new SnapshotRefusal('corrupted', `a page does not decompress: ${String(error)}`);
   }
-  if (payload.length === length) return payload;
-  throw new SnapshotRefusal('corrupted', `a page has ${payload.length} bytes of ${length}`);
+  if (section.length === length) return section;
+  throw new SnapshotRefusal('corrupted', `a page has ${section.length} bytes of ${length}`);
 }
 
 /** A page's key: SHA-256 of its bytes, in hexadecimal. */
 export function pageKey(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+  return hash('sha256', bytes);
 }

@@ -1,0 +1,395 @@
+/**
+ * The codec's hot loops, in AssemblyScript: `npm run build` compiles them to `kernels.wasm`. Pointers are byte offsets into
+ * the module's memory, which the caller lays out; any length is right, multiples of 16 are fast.
+ */
+
+/** Root mean square and largest value decide a line's scale: see FORMAT.md. Gives the scale's bfloat16 bits, or -1 where a value is none. */
+function scaleBits(largest: f32, squares: f32, count: i32, limit: f32, step: f32, coarse: u32): i32 {
+  if (!isFinite(squares)) return -1;
+  const scale: f32 = max(largest / limit, step * sqrt(squares / <f32>count));
+  // Rounded up, so that the largest value stays in range; `coarse` are the low bits that stay zero.
+  const bits: u32 = (reinterpret<u32>(scale) + coarse) & ~coarse;
+  return min(bits, 0x7f7f0000) >>> 16;
+}
+
+@inline
+function scaleOf(bits: i32): f32 {
+  return reinterpret<f32>(bits << 16);
+}
+
+@inline
+function inverseOf(bits: i32): f32 {
+  return bits == 0 ? 0 : 1 / scaleOf(bits);
+}
+
+@inline
+function squeeze4(values: v128): v128 {
+  const words = i16x8.narrow_i32x4_u(values, values);
+  return i8x16.narrow_i16x8_u(words, words);
+}
+
+@inline
+function codesOf(values: v128, inverse: v128, offset: v128): v128 {
+  return i32x4.trunc_sat_f32x4_u(f32x4.add(f32x4.mul(values, inverse), offset));
+}
+
+@inline
+function horizontalMax(values: v128): f32 {
+  return max(
+    max(f32x4.extract_lane(values, 0), f32x4.extract_lane(values, 1)),
+    max(f32x4.extract_lane(values, 2), f32x4.extract_lane(values, 3)),
+  );
+}
+
+@inline
+function horizontalSum(values: v128): f32 {
+  return (
+    f32x4.extract_lane(values, 0) +
+    f32x4.extract_lane(values, 1) +
+    (f32x4.extract_lane(values, 2) + f32x4.extract_lane(values, 3))
+  );
+}
+
+/** One line of values `stride` floats apart, and so its codes; their high bytes go to `high` where that is not 0. */
+function quantiseLine(
+  values: usize,
+  stride: usize,
+  count: i32,
+  limit: f32,
+  step: f32,
+  coarse: u32,
+  scale: usize,
+  codes: usize,
+  high: usize,
+): bool {
+  const end = stride * <usize>count;
+  let largest: f32 = 0;
+  let squares: f32 = 0;
+  for (let at: usize = 0; at < end; at += stride) {
+    const value = load<f32>(values + (at << 2));
+    largest = max(largest, abs(value));
+    squares += value * value;
+  }
+  const bits = scaleBits(largest, squares, count, limit, step, coarse);
+  if (bits < 0) return false;
+  store<u16>(scale, <u16>bits);
+  const inverse = inverseOf(bits);
+  for (let at: usize = 0; at < end; at += stride) {
+    const code = <u32>(load<f32>(values + (at << 2)) * inverse + limit + 0.5);
+    store<u8>(codes + at, <u8>code);
+    if (high != 0) store<u8>(high + at, <u8>(code >>> 8));
+  }
+  return true;
+}
+
+/**
+ * Values [rows, columns] as codes of a byte each, every column with a scale of its own, `columns` of them as 16 bits each.
+ * Gives false where a value is none.
+ */
+export function quantiseColumns(
+  values: usize,
+  rows: i32,
+  columns: i32,
+  limit: f32,
+  step: f32,
+  coarse: u32,
+  scales: usize,
+  codes: usize,
+): bool {
+  const stride: usize = columns;
+  const end = stride * <usize>rows;
+  const whole = stride & ~3;
+  for (let column: usize = 0; column < whole; column += 4) {
+    const first = values + (column << 2);
+    let largest = f32x4.splat(0);
+    let squares = f32x4.splat(0);
+    for (let at: usize = 0; at < end; at += stride) {
+      const some = v128.load(first + (at << 2));
+      largest = f32x4.max(largest, f32x4.abs(some));
+      squares = f32x4.add(squares, f32x4.mul(some, some));
+    }
+    const a = scaleBits(f32x4.extract_lane(largest, 0), f32x4.extract_lane(squares, 0), rows, limit, step, coarse);
+    const b = scaleBits(f32x4.extract_lane(largest, 1), f32x4.extract_lane(squares, 1), rows, limit, step, coarse);
+    const c = scaleBits(f32x4.extract_lane(largest, 2), f32x4.extract_lane(squares, 2), rows, limit, step, coarse);
+    const d = scaleBits(f32x4.extract_lane(largest, 3), f32x4.extract_lane(squares, 3), rows, limit, step, coarse);
+    if ((a | b | c | d) < 0) return false;
+    const scale = scales + (column << 1);
+    store<u16>(scale, <u16>a);
+    store<u16>(scale, <u16>b, 2);
+    store<u16>(scale, <u16>c, 4);
+    store<u16>(scale, <u16>d, 6);
+    let inverse = f32x4.splat(inverseOf(a));
+    inverse = f32x4.replace_lane(inverse, 1, inverseOf(b));
+    inverse = f32x4.replace_lane(inverse, 2, inverseOf(c));
+    inverse = f32x4.replace_lane(inverse, 3, inverseOf(d));
+    const offset = f32x4.splat(limit + 0.5);
+    for (let at: usize = 0; at < end; at += stride) {
+      const some = codesOf(v128.load(first + (at << 2)), inverse, offset);
+      v128.store32_lane(codes + at + column, squeeze4(some), 0);
+    }
+  }
+  for (let column = whole; column < stride; column++) {
+    const first = values + (column << 2);
+    const scale = scales + (column << 1);
+    if (!quantiseLine(first, stride, rows, limit, step, coarse, scale, codes + column, 0)) return false;
+  }
+  return true;
+}
+
+export function dequantiseColumns(
+  codes: usize,
+  rows: i32,
+  columns: i32,
+  limit: f32,
+  scales: usize,
+  values: usize,
+): void {
+  const stride: usize = columns;
+  const end = stride * <usize>rows;
+  const whole = stride & ~3;
+  const offset = i32x4.splat(<i32>limit);
+  for (let column: usize = 0; column < whole; column += 4) {
+    const scale = i32x4.shl(v128.load16x4_u(scales + (column << 1)), 16);
+    for (let at = column; at < end; at += stride) {
+      const words = i16x8.extend_low_i8x16_u(v128.load32_zero(codes + at));
+      const some = i32x4.sub(i32x4.extend_low_i16x8_u(words), offset);
+      v128.store(values + (at << 2), f32x4.mul(f32x4.convert_i32x4_s(some), scale));
+    }
+  }
+  for (let column = whole; column < stride; column++) {
+    const scale = scaleOf(load<u16>(scales + (column << 1)));
+    for (let at = column; at < end; at += stride) {
+      store<f32>(values + (at << 2), (<f32>load<u8>(codes + at) - limit) * scale);
+    }
+  }
+}
+
+/** Values as codes of one byte each, every `width` of them with a scale of their own, the last ones fewer. Gives false where a value is none. */
+export function quantiseRows(
+  values: usize,
+  count: i32,
+  width: i32,
+  limit: f32,
+  step: f32,
+  coarse: u32,
+  scales: usize,
+  codes: usize,
+): bool {
+  let scale = scales;
+  for (let start = 0; start < count; start += width, scale += 2) {
+    const first = values + (<usize>start << 2);
+    const length = min(width, count - start);
+    if (length & 15) {
+      if (!quantiseLine(first, 1, length, limit, step, coarse, scale, codes + start, 0)) return false;
+      continue;
+    }
+    const end = first + (<usize>length << 2);
+    let largest = f32x4.splat(0);
+    let squares = f32x4.splat(0);
+    for (let at = first; at < end; at += 16) {
+      const some = v128.load(at);
+      largest = f32x4.max(largest, f32x4.abs(some));
+      squares = f32x4.add(squares, f32x4.mul(some, some));
+    }
+    const bits = scaleBits(horizontalMax(largest), horizontalSum(squares), length, limit, step, coarse);
+    if (bits < 0) return false;
+    store<u16>(scale, <u16>bits);
+    const inverse = f32x4.splat(inverseOf(bits));
+    const offset = f32x4.splat(limit + 0.5);
+    let code = codes + start;
+    for (let at = first; at < end; at += 64, code += 16) {
+      const low = i16x8.narrow_i32x4_u(
+        codesOf(v128.load(at), inverse, offset),
+        codesOf(v128.load(at, 16), inverse, offset),
+      );
+      const high = i16x8.narrow_i32x4_u(
+        codesOf(v128.load(at, 32), inverse, offset),
+        codesOf(v128.load(at, 48), inverse, offset),
+      );
+      v128.store(code, i8x16.narrow_i16x8_u(low, high));
+    }
+  }
+  return true;
+}
+
+export function dequantiseRows(
+  codes: usize,
+  count: i32,
+  width: i32,
+  limit: f32,
+  scales: usize,
+  values: usize,
+): void {
+  let from = scales;
+  const offset = i32x4.splat(<i32>limit);
+  for (let start = 0; start < count; start += width, from += 2) {
+    const scale = scaleOf(load<u16>(from));
+    const all = f32x4.splat(scale);
+    const end = min(start + width, count);
+    const whole = end - ((end - start) & 3);
+    let at: usize = start;
+    for (; at < <usize>whole; at += 4) {
+      const words = i16x8.extend_low_i8x16_u(v128.load32_zero(codes + at));
+      const some = i32x4.sub(i32x4.extend_low_i16x8_u(words), offset);
+      v128.store(values + (at << 2), f32x4.mul(f32x4.convert_i32x4_s(some), all));
+    }
+    for (; at < <usize>end; at++) store<f32>(values + (at << 2), (<f32>load<u8>(codes + at) - limit) * scale);
+  }
+}
+
+/** As `quantiseRows`, with codes of two bytes each: the low ones at `codes`, the high ones at `high`. */
+export function quantiseWide(
+  values: usize,
+  count: i32,
+  width: i32,
+  limit: f32,
+  step: f32,
+  coarse: u32,
+  scales: usize,
+  codes: usize,
+  high: usize,
+): bool {
+  let scale = scales;
+  for (let start = 0; start < count; start += width, scale += 2) {
+    const length = min(width, count - start);
+    const first = values + (<usize>start << 2);
+    if (!quantiseLine(first, 1, length, limit, step, coarse, scale, codes + start, high + start)) return false;
+  }
+  return true;
+}
+
+export function dequantiseWide(
+  codes: usize,
+  count: i32,
+  width: i32,
+  limit: f32,
+  scales: usize,
+  values: usize,
+  high: usize,
+): void {
+  let from = scales;
+  for (let start = 0; start < count; start += width, from += 2) {
+    const scale = scaleOf(load<u16>(from));
+    const end = min(start + width, count);
+    for (let at: usize = start; at < <usize>end; at++) {
+      const code = <u32>load<u8>(codes + at) | (<u32>load<u8>(high + at) << 8);
+      store<f32>(values + (at << 2), (<f32>code - limit) * scale);
+    }
+  }
+}
+
+/**
+ * Turns keys [heads, rows, size] in place: element i of a row's first half with element i of its second by the angle whose
+ * cosine and sine, [rows, size / 2] each, lie at `cos` and `sin`.
+ */
+export function rotate(keys: usize, heads: i32, rows: i32, size: i32, cos: usize, sin: usize): void {
+  const half = <usize>(size >> 1) << 2;
+  const whole = half & ~15;
+  const table = <usize>rows * half;
+  let a = keys;
+  for (let head = 0; head < heads; head++) {
+    for (let row: usize = 0; row < table; row += half, a += half << 1) {
+      const b = a + half;
+      const c = cos + row;
+      const s = sin + row;
+      let i: usize = 0;
+      for (; i < whole; i += 16) {
+        const x = v128.load(a + i);
+        const y = v128.load(b + i);
+        const u = v128.load(c + i);
+        const v = v128.load(s + i);
+        v128.store(a + i, f32x4.sub(f32x4.mul(x, u), f32x4.mul(y, v)));
+        v128.store(b + i, f32x4.add(f32x4.mul(y, u), f32x4.mul(x, v)));
+      }
+      for (; i < half; i += 4) {
+        const x = load<f32>(a + i);
+        const y = load<f32>(b + i);
+        store<f32>(a + i, x * load<f32>(c + i) - y * load<f32>(s + i));
+        store<f32>(b + i, y * load<f32>(c + i) + x * load<f32>(s + i));
+      }
+    }
+  }
+}
+
+/** Four words' bytes, the lowest of all first. */
+@inline
+function byPlane(words: v128): v128 {
+  return v128.shuffle<u8>(words, words, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+}
+
+/** The sign goes below the mantissa, which leaves the exponent a byte of its own. */
+@inline
+function turnLeft(words: v128): v128 {
+  return byPlane(v128.or(i32x4.shl(words, 1), i32x4.shr_u(words, 31)));
+}
+
+@inline
+function turnRight(bytes: v128): v128 {
+  return v128.or(i32x4.shr_u(bytes, 1), i32x4.shl(bytes, 31));
+}
+
+/** Floats, from number `first` of `total` on, as four planes of `total` bytes each: all highest bytes, all next ones … */
+export function toPlanes(values: usize, count: i32, planes: usize, first: i32, total: i32): void {
+  const stride = <usize>total;
+  const plane0 = planes + first;
+  const plane1 = plane0 + stride;
+  const plane2 = plane1 + stride;
+  const plane3 = plane2 + stride;
+  const whole = count & ~15;
+  let at: usize = 0;
+  for (; at < <usize>whole; at += 16) {
+    const source = values + (at << 2);
+    const a = turnLeft(v128.load(source));
+    const b = turnLeft(v128.load(source, 16));
+    const c = turnLeft(v128.load(source, 32));
+    const d = turnLeft(v128.load(source, 48));
+    const ab01 = v128.shuffle<u32>(a, b, 0, 4, 1, 5);
+    const ab23 = v128.shuffle<u32>(a, b, 2, 6, 3, 7);
+    const cd01 = v128.shuffle<u32>(c, d, 0, 4, 1, 5);
+    const cd23 = v128.shuffle<u32>(c, d, 2, 6, 3, 7);
+    v128.store(plane3 + at, v128.shuffle<u64>(ab01, cd01, 0, 2));
+    v128.store(plane2 + at, v128.shuffle<u64>(ab01, cd01, 1, 3));
+    v128.store(plane1 + at, v128.shuffle<u64>(ab23, cd23, 0, 2));
+    v128.store(plane0 + at, v128.shuffle<u64>(ab23, cd23, 1, 3));
+  }
+  for (; at < <usize>count; at++) {
+    const turned = rotl(load<u32>(values + (at << 2)), 1);
+    store<u8>(plane0 + at, turned >>> 24);
+    store<u8>(plane1 + at, turned >>> 16);
+    store<u8>(plane2 + at, turned >>> 8);
+    store<u8>(plane3 + at, turned);
+  }
+}
+
+export function fromPlanes(planes: usize, first: i32, total: i32, values: usize, count: i32): void {
+  const stride = <usize>total;
+  const plane0 = planes + first;
+  const plane1 = plane0 + stride;
+  const plane2 = plane1 + stride;
+  const plane3 = plane2 + stride;
+  const whole = count & ~15;
+  let at: usize = 0;
+  for (; at < <usize>whole; at += 16) {
+    const p0 = v128.load(plane0 + at);
+    const p1 = v128.load(plane1 + at);
+    const p2 = v128.load(plane2 + at);
+    const p3 = v128.load(plane3 + at);
+    const low0 = v128.shuffle<u8>(p3, p2, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const low1 = v128.shuffle<u8>(p3, p2, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    const high0 = v128.shuffle<u8>(p1, p0, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const high1 = v128.shuffle<u8>(p1, p0, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    const target = values + (at << 2);
+    v128.store(target, turnRight(v128.shuffle<u16>(low0, high0, 0, 8, 1, 9, 2, 10, 3, 11)));
+    v128.store(target, turnRight(v128.shuffle<u16>(low0, high0, 4, 12, 5, 13, 6, 14, 7, 15)), 16);
+    v128.store(target, turnRight(v128.shuffle<u16>(low1, high1, 0, 8, 1, 9, 2, 10, 3, 11)), 32);
+    v128.store(target, turnRight(v128.shuffle<u16>(low1, high1, 4, 12, 5, 13, 6, 14, 7, 15)), 48);
+  }
+  for (; at < <usize>count; at++) {
+    const turned =
+      (<u32>load<u8>(plane0 + at) << 24) |
+      (<u32>load<u8>(plane1 + at) << 16) |
+      (<u32>load<u8>(plane2 + at) << 8) |
+      <u32>load<u8>(plane3 + at);
+    store<u32>(values + (at << 2), rotr(turned, 1));
+  }
+}
