@@ -6,7 +6,16 @@ export { ensureConverted, isConverted } from './ensure-converted.ts';
 export { type GraphMode, graphFiles, graphNames, maskedBias } from './graphs/contract.ts';
 export { linearsGraph, linearsNames } from './graphs/linears.ts';
 export { buildProbe } from './graphs/probe.ts';
-export { buildStateReader, type WebGpuState, webGpuStates } from './graphs/webgpu/states.ts';
+export {
+  buildFill,
+  buildPad,
+  buildStateReader,
+  buildStateWriter,
+  heldByNone,
+  moveNames,
+  type WebGpuState,
+  webGpuStates,
+} from './graphs/webgpu/states.ts';
 export { type RandomCheckpointOptions, writeRandomCheckpoint } from './random-checkpoint.ts';
 export { type ReferenceName, referenceConfig, referenceNames } from './reference-configs.ts';
 export { Checkpoint } from './safetensors/checkpoint.ts';

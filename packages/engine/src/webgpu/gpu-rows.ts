@@ -1,91 +1,66 @@
 import type { HymbaConfig, KvCacheSpec } from '@baton/hymba';
-import { CacheRows } from '../state/cache-rows.ts';
-import type { KvRows } from '../state/kv-pool.ts';
-import { sharedFloats } from '../state/shared-floats.ts';
+import { bucketOf } from '../state/state-size.ts';
 
-/** One cache of one sequence, keys and values [heads, capacity, width], where JavaScript can read it. */
-export interface HostCache {
-  readonly keys: Float32Array;
-  readonly values: Float32Array;
-}
+export type Kind = KvCacheSpec['kind'];
+
+/** WebGPU reads four floats at a time where a cache's rows come in fours. */
+const rowStep = 4;
 
 /**
- * Rows of a cache on the GPU where `rows` of at most `limit` are needed, with a spare one. It doubles, since it grows by a
- * detour over JavaScript's memory.
+ * Where positions lie in the caches of one kind. A global cache holds every position in its own row; a sliding one holds the
+ * meta tokens and after them a ring, with room for the window and for a chunk of new tokens, which are written before the
+ * first of them looks back.
  */
-export function gpuCapacity(rows: number, limit: number): number {
-  return Math.min(limit, Math.max(128, 2 ** Math.ceil(Math.log2(rows)))) + 1;
+export class GpuRows {
+  readonly kind: Kind;
+  /** The most rows that a sequence can come to need. */
+  readonly limit: number;
+  readonly #metaTokens: number;
+  readonly #window: number;
+
+  constructor(kind: Kind, { metaTokens, slidingWindow, contextLength }: HymbaConfig, chunk: number) {
+    this.kind = kind;
+    this.#metaTokens = metaTokens;
+    this.#window = kind === 'sliding' && slidingWindow !== null ? slidingWindow : contextLength;
+    const needed = metaTokens + Math.min(this.#window + chunk, contextLength);
+    this.limit = Math.ceil(needed / rowStep) * rowStep;
+  }
+
+  /** Rows to have room for where sequences have up to `length` positions. */
+  capacity(length: number): number {
+    return Math.min(this.limit, Math.ceil(bucketOf(Math.max(1, length), this.limit) / rowStep) * rowStep);
+  }
+
+  rowOf(position: number): number {
+    if (position < this.#metaTokens) return position;
+    return this.#metaTokens + ((position - this.#metaTokens) % (this.limit - this.#metaTokens));
+  }
+
+  /** The first position, from the prompt's on, that is still seen of the positions below `length`. */
+  firstHeld(length: number): number {
+    return Math.max(this.#metaTokens, length - this.#window);
+  }
 }
 
-/**
- * The rows of one sequence in its caches of one kind, and at last a spare row. The spare row takes what a chunk brings that
- * leaves the window before the chunk ends, and is never shown.
- */
-export class GpuRows extends CacheRows {
-  readonly #config: HymbaConfig;
-  /** The spare row is one of them. */
-  override readonly capacity: number;
+/** Both kinds' rows. */
+export type RowsByKind = Readonly<Record<Kind, GpuRows>>;
+/** Both kinds' numbers of rows for each sequence. */
+export type Capacity = Readonly<Record<Kind, number>>;
 
-  /** Has room for `length` positions, or for as many of them as the window holds. */
-  constructor(config: HymbaConfig, kind: KvCacheSpec['kind'], length: number) {
-    super(kind, config);
-    this.#config = config;
-    this.capacity = gpuCapacity(Math.max(length, 1), this.limit);
-  }
+export function rowsByKind(config: HymbaConfig, chunk: number): RowsByKind {
+  return { global: new GpuRows('global', config, chunk), sliding: new GpuRows('sliding', config, chunk) };
+}
 
-  hasRoomFor(length: number): boolean {
-    return Math.min(length, this.limit) < this.capacity;
-  }
+export function capacityFor({ global, sliding }: RowsByKind, length: number): Capacity {
+  return { global: global.capacity(length), sliding: sliding.capacity(length) };
+}
 
-  /** For ScatterND, [1, heads, count, 3]: where the rows of the `count` positions after `length` go. */
-  scatterIndices(length: number, count: number): BigInt64Array<ArrayBuffer> {
-    const { kvHeads } = this.#config;
-    const indices = new BigInt64Array(kvHeads * count * 3);
-    for (let head = 0; head < kvHeads; head++) {
-      for (let i = 0; i < count; i++) {
-        const position = length + i;
-        const at = (head * count + i) * 3;
-        indices[at + 1] = BigInt(head);
-        indices[at + 2] = BigInt(
-          this.holds(position, length + count) ? this.rowOf(position) : this.capacity - 1,
-        );
-      }
-    }
-    return indices;
-  }
-
-  blank(): HostCache {
-    const { kvHeads, keySize, valueSize } = this.#config;
-    const rows = kvHeads * this.capacity;
-    return { keys: new Float32Array(rows * keySize), values: new Float32Array(rows * valueSize) };
-  }
-
-  /** Copies in the rows of successive positions from `first` on, which must all be held in the end. */
-  write(cache: HostCache, first: number, { count, keys, values }: KvRows): void {
-    const { keySize, valueSize } = this.#config;
-    this.#eachRow(first, count, (row, at) => {
-      cache.keys.set(keys.subarray(row * keySize, (row + 1) * keySize), at * keySize);
-      cache.values.set(values.subarray(row * valueSize, (row + 1) * valueSize), at * valueSize);
-    });
-  }
-
-  /** The rows of the positions `first` … `end`-1, which must be held. */
-  read(cache: HostCache, first: number, end: number): KvRows {
-    const { kvHeads, keySize, valueSize } = this.#config;
-    const count = end - first;
-    const keys = sharedFloats(kvHeads * count * keySize);
-    const values = sharedFloats(kvHeads * count * valueSize);
-    this.#eachRow(first, count, (row, at) => {
-      keys.set(cache.keys.subarray(at * keySize, (at + 1) * keySize), row * keySize);
-      values.set(cache.values.subarray(at * valueSize, (at + 1) * valueSize), row * valueSize);
-    });
-    return { count, keys, values };
-  }
-
-  /** Calls with each row's number among [heads, count] and among [heads, capacity]. */
-  #eachRow(first: number, count: number, visit: (row: number, at: number) => void): void {
-    for (let head = 0; head < this.#config.kvHeads; head++) {
-      for (let i = 0; i < count; i++) visit(head * count + i, head * this.capacity + this.rowOf(first + i));
-    }
-  }
+/** Bytes that a slot takes where the longest of them holds `tokens` tokens, the meta tokens not counted. */
+export function gpuSlotBytes(config: HymbaConfig, rows: RowsByKind, tokens: number): number {
+  const { caches, kvHeads, keySize, valueSize, layers, innerSize, stateSize, convKernel, metaTokens } =
+    config;
+  const capacity = capacityFor(rows, metaTokens + tokens);
+  const recurrent = layers * innerSize * (stateSize + convKernel - 1);
+  const cached = caches.reduce((sum, { kind }) => sum + capacity[kind] * kvHeads * (keySize + valueSize), 0);
+  return Float32Array.BYTES_PER_ELEMENT * (recurrent + cached + capacity.global + capacity.sliding);
 }

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CheckpointError, ConfigurationError, MessageError, RequestError } from '@baton/errors';
-import { convert, graphFiles, readConfig, webGpuStates } from '@baton/hymba';
+import { convert, graphFiles } from '@baton/hymba';
 import { exampleJob } from '@baton/protocol/testing';
 import { goldenCheckpoint, goldenNames } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -126,6 +126,41 @@ describe.skipIf(missing)(`a sequence on WebGPU${reason}`, () => {
     await cpu.close();
   });
 
+  it('runs in a batch beside shorter and longer ones, and keeps its state while only others go on', async () => {
+    const cpu = await ModelRunner.open(join(folder, 'model'), { threads: 1, slots: 3 });
+    const gpu = await WebGpuRunner.open(join(folder, 'model'), { slots: 3, chunk: 6 });
+    const pairs = [5, 17, 30].map((length, index) => ({
+      prompt: ids.slice(index, index + length),
+      onGpu: gpu.newState(),
+      onCpu: cpu.newState(),
+    }));
+    const expectSame = (found: unknown, expected: unknown) =>
+      expect(largestDifference([...(found as Float32Array)], expected as Float32Array)).toBeLessThan(
+        tolerance,
+      );
+    for (const { prompt, onGpu, onCpu } of pairs) {
+      const step = { ids: prompt, rows: [0, prompt.length - 1] };
+      expectSame(await gpu.run(onGpu, step), await cpu.run(onCpu, step));
+    }
+    for (const [at, members] of [[2, 0, 1], [0, 2], [2], [1, 2, 0], [1]].entries()) {
+      const chosen = members.map((member) => pairs[member] ?? expect.fail());
+      const step = (member: number) => ({ ids: [(at * 13 + member) % 200], rows: [0] });
+      const found = await gpu.runBatch(chosen.map(({ onGpu }, i) => ({ state: onGpu, ...step(i) })));
+      const expected = await cpu.runBatch(chosen.map(({ onCpu }, i) => ({ state: onCpu, ...step(i) })));
+      for (const [i, logits] of found.entries()) expectSame(logits, expected[i]);
+    }
+    const [first = expect.fail()] = pairs;
+    gpu.freeState(first.onGpu);
+    cpu.freeState(first.onCpu);
+    const joined = { onGpu: gpu.newState(), onCpu: cpu.newState() };
+    const step = { ids: [7], rows: [0] };
+    const others = pairs.slice(1);
+    const found = await gpu.runBatch([joined, ...others].map(({ onGpu }) => ({ state: onGpu, ...step })));
+    const expected = await cpu.runBatch([joined, ...others].map(({ onCpu }) => ({ state: onCpu, ...step })));
+    for (const [i, logits] of found.entries()) expectSame(logits, expected[i]);
+    await Promise.all([gpu.close(), cpu.close()]);
+  });
+
   it('does not touch another, and fails without one', async () => {
     const [state, other] = [runner.newState(), runner.newState()];
     const [found, refused] = await runner.runBatch([
@@ -172,10 +207,9 @@ describe.skipIf(missing)(`a sequence on WebGPU${reason}`, () => {
   });
 
   it('has no operator on the CPU: a graph that has one does not open', async () => {
-    const states = webGpuStates(await readConfig(join(folder, 'model'))).map(({ next }) => next);
-    await (await openOnGpu(join(folder, 'model', graphFiles.webgpu), states)).release();
+    await (await openOnGpu(join(folder, 'model', graphFiles.webgpuDecode))).release();
     // This one has a Scan, which WebGPU lacks.
-    await expect(openOnGpu(join(folder, 'model', graphFiles.prefill), [])).rejects.toThrow(CheckpointError);
+    await expect(openOnGpu(join(folder, 'model', graphFiles.prefill))).rejects.toThrow(CheckpointError);
   });
 
   it('may have int4 weights', async () => {

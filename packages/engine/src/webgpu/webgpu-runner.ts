@@ -1,58 +1,52 @@
 import { join } from 'node:path';
 import { BatonError, ConfigurationError, ServerError } from '@baton/errors';
-import {
-  buildStateReader,
-  type ConvertedModel,
-  graphFiles,
-  graphNames,
-  type HymbaConfig,
-  openModel,
-  type WebGpuState,
-  webGpuStates,
-} from '@baton/hymba';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { type ConvertedModel, graphFiles, graphNames, type HymbaConfig, openModel } from '@baton/hymba';
+import type { InferenceSession } from 'onnxruntime-node';
 import type { Runner, StateStep, Step } from '../batch/runner.ts';
 import { checkStep } from '../check-step.ts';
 import type { EngineModel } from '../engine.ts';
 import { checkSessionState, type SessionState, type StateDelta, tokensOf } from '../state/session-state.ts';
 import { type StateLayout, stateLayout } from '../state/state-layout.ts';
 import type { SavedPart } from '../state/state-pool.ts';
-import { slotBytes } from '../state/state-size.ts';
-import { gpuCapacity } from './gpu-rows.ts';
+import { tensorOf } from './gpu-memory.ts';
+import { gpuSlotBytes, type RowsByKind, rowsByKind } from './gpu-rows.ts';
+import { type GpuSequence, GpuStates, type OwnSequence } from './gpu-states.ts';
 import { openOnGpu } from './open-on-gpu.ts';
-import { stepInputs } from './step-inputs.ts';
-import { type GpuMemory, toGpu, toMemory } from './transfer.ts';
+import { type PassSequence, stepInputs } from './step-inputs.ts';
 
 export interface WebGpuRunnerOptions {
   /** Sequences that it has room for. */
   readonly slots?: number;
+  /** The most tokens of one sequence that a pass takes; what is longer runs in several. */
+  readonly chunk?: number;
+  /** Where the times of all GPU programs are written when it closes: the beginning of a file's path. Slows every pass. */
+  readonly profile?: string;
   /** Hears what is being done while the model opens. */
   readonly onProgress?: (stage: string) => void;
 }
 
-/** One sequence's state. */
-export interface GpuSequence {
-  /** Positions held, meta tokens included: the next token's position. */
-  readonly length: number;
-  readonly memory: GpuMemory;
+interface Graphs {
+  /** Tokens of one sequence. */
+  readonly prefill: InferenceSession;
+  /** One token of each of many. */
+  readonly decode: InferenceSession;
 }
 
-type OwnSequence = { -readonly [Field in keyof GpuSequence]: GpuSequence[Field] };
-
 /**
- * A converted model on a GPU, through WebGPU. A sequence's state stays there from step to step: what one step gives is
- * what the next one takes, and only logits come back. Sequences run one after another.
+ * A converted model on a GPU, through WebGPU. States stay there and are written where they lie; only token ids go there
+ * and only logits come back. All sequences that take one token run as one batch, each over its own length.
  */
 export class WebGpuRunner implements Runner<GpuSequence> {
   readonly model: EngineModel;
   readonly layout: StateLayout;
   readonly slots: number;
   readonly #config: HymbaConfig;
-  readonly #states: readonly WebGpuState[];
-  readonly #graph: InferenceSession;
-  readonly #reader: InferenceSession;
-  readonly #sequences = new Set<GpuSequence>();
-  /** Where every sequence begins: right after the meta tokens. */
+  readonly #chunk: number;
+  readonly #rows: RowsByKind;
+  readonly #graphs: Graphs;
+  readonly #states: GpuStates;
+  readonly #used = new Map<number, OwnSequence>();
+  /** Every sequence begins right after the meta tokens; until they have run, before everything. */
   #start: readonly SavedPart[] = [];
 
   /**
@@ -60,7 +54,7 @@ export class WebGpuRunner implements Runner<GpuSequence> {
    * would not run on the GPU, `ConfigurationError` for one with int8 weights.
    */
   static async open(folder: string, options: WebGpuRunnerOptions = {}): Promise<WebGpuRunner> {
-    const { slots = 1, onProgress = () => {} } = options;
+    const { slots = 1, chunk = 256, profile, onProgress = () => {} } = options;
     onProgress('checking the files');
     const converted = await openModel(folder);
     if (converted.weightForm === 'int8') {
@@ -68,16 +62,14 @@ export class WebGpuRunner implements Runner<GpuSequence> {
         `${folder} has int8 weights, which WebGPU cannot multiply; set BATON_WEIGHTS to int4 or fp32, or BATON_DEVICE to cpu`,
       );
     }
-    onProgress('opening the graph on the GPU');
-    const states = webGpuStates(converted.config);
-    const graph = await openOnGpu(
-      join(folder, graphFiles.webgpu),
-      states.map(({ next }) => next),
-    );
-    const reader = await InferenceSession.create(buildStateReader(converted.config), {
-      executionProviders: ['webgpu'],
-    });
-    const runner = new WebGpuRunner(converted, { graph, reader, states, slots });
+    onProgress('opening the graphs on the GPU');
+    const graphs = {
+      prefill: await openOnGpu(join(folder, graphFiles.webgpuPrefill), profile && `${profile}-prefill`),
+      decode: await openOnGpu(join(folder, graphFiles.webgpuDecode), profile && `${profile}-decode`),
+    };
+    const rows = rowsByKind(converted.config, chunk);
+    const states = await GpuStates.open(converted.config, rows, slots);
+    const runner = new WebGpuRunner(converted, { graphs, rows, states, slots, chunk });
     onProgress('running the meta tokens');
     await runner.#runMetaTokens();
     return runner;
@@ -86,16 +78,18 @@ export class WebGpuRunner implements Runner<GpuSequence> {
   private constructor(
     { config, fingerprint }: ConvertedModel,
     parts: {
-      readonly graph: InferenceSession;
-      readonly reader: InferenceSession;
-      readonly states: readonly WebGpuState[];
+      readonly graphs: Graphs;
+      readonly rows: RowsByKind;
+      readonly states: GpuStates;
       readonly slots: number;
+      readonly chunk: number;
     },
   ) {
     this.#config = config;
-    this.#graph = parts.graph;
-    this.#reader = parts.reader;
+    this.#graphs = parts.graphs;
+    this.#rows = parts.rows;
     this.#states = parts.states;
+    this.#chunk = parts.chunk;
     this.slots = parts.slots;
     this.layout = stateLayout(config);
     this.model = {
@@ -106,17 +100,18 @@ export class WebGpuRunner implements Runner<GpuSequence> {
   }
 
   slotBytes(tokens: number): number {
-    return slotBytes(this.#config, tokens, gpuCapacity);
+    return gpuSlotBytes(this.#config, this.#rows, tokens);
   }
 
   /** Throws `RangeError` where no slot is free. */
   newState(): GpuSequence {
-    return this.#add(this.#start, this.#config.metaTokens);
+    return this.#add('start', this.#config.metaTokens);
   }
 
   freeState(state: GpuSequence): void {
-    this.#sequences.delete(state);
-    dispose(state.memory);
+    const own = this.#own(state);
+    this.#states.drop(own);
+    this.#used.delete(own.slot);
   }
 
   /** Runs a prefill and a decode step, so that no request pays for the compilation of shaders. */
@@ -129,31 +124,44 @@ export class WebGpuRunner implements Runner<GpuSequence> {
   }
 
   async runBatch(steps: readonly StateStep<GpuSequence>[]): Promise<(Float32Array | BatonError)[]> {
-    const results: (Float32Array | BatonError)[] = [];
-    for (const { state, ...step } of steps) {
-      results.push(
-        await this.run(state, step).catch((error: unknown) => {
-          if (error instanceof BatonError) return error;
-          throw error;
-        }),
-      );
+    const results = new Map<StateStep<GpuSequence>, Float32Array | BatonError>();
+    const batch: StateStep<GpuSequence>[] = [];
+    for (const step of steps) {
+      if (step.ids.length === 1) batch.push(step);
+      else results.set(step, await settled(() => this.run(step.state, step)));
     }
-    return results;
+    const checked = await Promise.all(
+      batch.map(async (step) => {
+        const failure = await settled(async () => checkStep(this.#config, step.state.length, step.ids));
+        if (failure instanceof BatonError) results.set(step, failure);
+        return failure instanceof BatonError ? [] : [step];
+      }),
+    );
+    const sound = checked.flat();
+    if (sound.length > 0) {
+      const logits = await settled(() => this.#decode(sound));
+      for (const [index, step] of sound.entries())
+        results.set(step, logits instanceof BatonError ? logits : (logits[index] ?? new Float32Array()));
+    }
+    return steps.map((step) => results.get(step) ?? new Float32Array());
   }
 
   /**
-   * One step of one sequence, which is left as it was where the step fails: with `RequestError` for ids outside the
-   * vocabulary or the context, with `ServerError` where the runtime fails.
+   * One step of one sequence, which is left as it was where the step is refused: with `RequestError` for ids outside the
+   * vocabulary or the context. Where the runtime fails, with `ServerError`, its state is of no more use.
    */
   async run(state: GpuSequence, step: Step): Promise<Float32Array> {
     checkStep(this.#config, state.length, step.ids);
-    return this.#run(state, step);
+    if (step.ids.length > 1) return this.#prefill(this.#own(state), step);
+    const [logits = new Float32Array()] = await this.#decode([{ ...step, state }]);
+    return logits;
   }
 
   async exportState(state: GpuSequence, from = 0): Promise<StateDelta> {
     const { metaTokens } = this.#config;
-    const { memory } = await this.#read(state, metaTokens + from);
-    return { fingerprint: this.model.fingerprint, tokens: state.length - metaTokens, from, ...memory };
+    const own = this.#own(state);
+    const memory = await this.#states.read(own, metaTokens + from);
+    return { fingerprint: this.model.fingerprint, tokens: own.length - metaTokens, from, ...memory };
   }
 
   /** Throws `MessageError` for a state of another model or another layout, `RangeError` where no slot is free. */
@@ -166,8 +174,8 @@ export class WebGpuRunner implements Runner<GpuSequence> {
 
   /** Frees the model's memory; no step may be running or come after. */
   async close(): Promise<void> {
-    for (const state of this.#sequences) this.freeState(state);
-    await Promise.all([this.#graph.release(), this.#reader.release()]);
+    await this.#states.close();
+    await Promise.all([this.#graphs.prefill.release(), this.#graphs.decode.release()]);
   }
 
   async #runMetaTokens(): Promise<void> {
@@ -175,74 +183,95 @@ export class WebGpuRunner implements Runner<GpuSequence> {
     if (metaTokens === 0) return;
     const blank = this.#add([], 0);
     const ids = Array.from({ length: metaTokens }, (_, i) => vocabularySize + i);
-    await this.#run(blank, { ids, rows: [] });
-    this.#start = [await this.#read(blank, 0)];
+    await this.#prefill(blank, { ids, rows: [] });
+    this.#start = [{ memory: await this.#states.read(blank, 0), length: metaTokens }];
+    await this.#states.keepAsStart();
     this.freeState(blank);
   }
 
-  #add(parts: readonly SavedPart[], length: number): GpuSequence {
-    if (this.#sequences.size === this.slots) throw new RangeError(`all ${this.slots} slots are in use`);
-    const state: OwnSequence = { length, memory: toGpu(this.#config, parts, length + 1) };
-    this.#sequences.add(state);
+  #add(pending: OwnSequence['pending'], length: number): OwnSequence {
+    if (this.#used.size === this.slots) throw new RangeError(`all ${this.slots} slots are in use`);
+    let slot = 0;
+    while (this.#used.has(slot)) slot++;
+    const state: OwnSequence = { slot, length, pending };
+    this.#used.set(slot, state);
     return state;
   }
 
-  async #run(state: OwnSequence, { ids, rows }: Step): Promise<Float32Array> {
-    const { length } = state;
-    const memory = await this.#withRoom(state, length + ids.length);
-    // No output can be empty on a GPU, so that the last row is asked for where none is.
-    const wanted = rows.length > 0 ? rows : [ids.length - 1];
-    const outputs = await this.#graph
-      .run({
-        ...Object.fromEntries(memory.tensors),
-        ...stepInputs(this.#config, memory.rows, length, { ids, rows: wanted }),
-      })
+  #own(state: GpuSequence): OwnSequence {
+    const own = this.#used.get(state.slot);
+    if (own !== state) throw new RangeError(`slot ${state.slot} belongs to another sequence`);
+    return own;
+  }
+
+  /** Several tokens of one sequence, chunk by chunk on the desk. */
+  async #prefill(state: OwnSequence, { ids, rows }: Step): Promise<Float32Array> {
+    const { vocabularySize } = this.#config;
+    const logits = new Float32Array(rows.length * vocabularySize);
+    let filled = 0;
+    await this.#states.fit(state.length + ids.length);
+    for (let from = 0; from < ids.length; from += this.#chunk) {
+      const part = ids.slice(from, from + this.#chunk);
+      const wanted = rows.filter((row) => row >= from && row < from + part.length).map((row) => row - from);
+      const memory = await this.#states.toDesk(state);
+      const sequence = { length: state.length, ids: part, active: true };
+      const found = await this.#pass(this.#graphs.prefill, memory, [sequence], wanted);
+      logits.set(found, filled);
+      filled += found.length;
+      state.length += part.length;
+    }
+    return logits;
+  }
+
+  /** One token of each sequence. */
+  async #decode(steps: readonly StateStep<GpuSequence>[]): Promise<Float32Array[]> {
+    const { vocabularySize } = this.#config;
+    const bySlot = new Map(steps.map((step) => [step.state.slot, step]));
+    const states = steps.map(({ state }) => this.#own(state));
+    const count = 1 + Math.max(...states.map(({ slot }) => slot));
+    await this.#states.fit(1 + Math.max(...states.map(({ length }) => length)));
+    const memory = await this.#states.toSlots(states, count);
+    const sequences = Array.from({ length: count }, (_, slot): PassSequence => {
+      const step = bySlot.get(slot);
+      const length = this.#used.get(slot)?.length ?? 0;
+      return { length, ids: step?.ids ?? [0], active: step !== undefined };
+    });
+    const wanted = steps.filter(({ rows }) => rows.length > 0).map(({ state }) => state.slot);
+    const found = await this.#pass(this.#graphs.decode, memory, sequences, wanted);
+    for (const state of states) state.length += 1;
+    let at = 0;
+    return steps.map(({ rows }) => {
+      if (rows.length === 0) return new Float32Array();
+      return found.subarray(at * vocabularySize, ++at * vocabularySize);
+    });
+  }
+
+  async #pass(
+    graph: InferenceSession,
+    { past, next }: Awaited<ReturnType<GpuStates['toDesk']>>,
+    sequences: readonly PassSequence[],
+    wanted: readonly number[],
+  ): Promise<Float32Array> {
+    // No output can be empty on a GPU, so that a row is asked for where none is.
+    const rows = wanted.length > 0 ? wanted : [0];
+    const outputs = await graph
+      .run(
+        { ...past, ...stepInputs(this.#config, this.#rows, sequences, rows) },
+        { ...next, [graphNames.logits]: null },
+      )
       .catch((error: unknown) => {
-        throw new ServerError(`the model failed at position ${length}: ${String(error)}`);
+        throw new ServerError(`the model failed on the GPU: ${String(error)}`);
       });
-    const next = this.#states.map(({ past, next }) => [past, tensorOf(outputs, next)] as const);
-    const { data } = tensorOf(outputs, graphNames.logits);
+    const { data } = tensorOf(outputs[graphNames.logits], graphNames.logits);
     if (!(data instanceof Float32Array)) throw new ServerError('the model gave no float32 logits');
-    state.memory = { rows: memory.rows, tensors: new Map(next) };
-    state.length += ids.length;
-    dispose(memory);
-    return rows.length > 0 ? data : new Float32Array();
-  }
-
-  /** The sequence's memory, laid out anew where it has no room for `length` positions. */
-  async #withRoom(state: OwnSequence, length: number): Promise<GpuMemory> {
-    const { rows } = state.memory;
-    if (rows.global.hasRoomFor(length) && rows.sliding.hasRoomFor(length)) return state.memory;
-    const { metaTokens } = this.#config;
-    const parts =
-      state.length > metaTokens ? [...this.#start, await this.#read(state, metaTokens)] : this.#start;
-    dispose(state.memory);
-    state.memory = toGpu(this.#config, parts, length);
-    return state.memory;
-  }
-
-  /** What is held from position `from` on, in JavaScript's memory. */
-  async #read({ length, memory }: GpuSequence, from: number): Promise<SavedPart> {
-    const fresh = [...memory.tensors.values()].every(({ location }) => location === 'cpu');
-    const outputs = fresh ? null : await this.#reader.run(Object.fromEntries(memory.tensors));
-    const host = new Map(
-      this.#states.map(({ past, next }) => {
-        const { data } = outputs ? tensorOf(outputs, next) : (memory.tensors.get(past) ?? {});
-        if (!(data instanceof Float32Array))
-          throw new ServerError(`"${past}" could not be read from the GPU`);
-        return [past, data] as const;
-      }),
-    );
-    return { memory: toMemory(this.#config, memory.rows, { from, length }, host), length };
+    return wanted.length > 0 ? data : new Float32Array();
   }
 }
 
-function tensorOf(outputs: InferenceSession.OnnxValueMapType, name: string): Tensor {
-  const value = outputs[name];
-  if (value instanceof Tensor) return value;
-  throw new ServerError(`the model gave no "${name}"`);
-}
-
-function dispose({ tensors }: GpuMemory): void {
-  for (const tensor of tensors.values()) tensor.dispose();
+/** A failure that one sequence's client is told of, as a value. */
+async function settled<Result>(run: () => Promise<Result>): Promise<Result | BatonError> {
+  return run().catch((error: unknown) => {
+    if (error instanceof BatonError) return error;
+    throw error;
+  });
 }

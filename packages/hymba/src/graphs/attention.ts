@@ -1,14 +1,13 @@
 import type { KvCacheSpec } from '../config.ts';
 import { float, int, ints, type Value } from '../onnx/index.ts';
 import { type GraphContext, sizes, weight } from './context.ts';
-import { graphNames } from './contract.ts';
-import { cachedRows, cutAt, scoresOf } from './webgpu/attention.ts';
+import { type GraphMode, graphNames } from './contract.ts';
 
 /** What all caches of one kind share in a pass. */
 export interface KindInputs {
   /** [B, 1, T·G, P + T], or [B, 1, 1, P + T] where T is 1: the bias of every query head that shares a KV head. */
   readonly bias: Value;
-  /** Where to cut probabilities into those of cached and of new keys: the sizes P and T, or in WebGPU's graph P alone. */
+  /** Where to cut probabilities into those of cached and of new keys: the sizes P and T. */
   readonly cut: Value;
 }
 
@@ -16,7 +15,7 @@ export function kindInputs(context: GraphContext, kind: KvCacheSpec['kind']): Ki
   const { graph, mode, config } = context;
   const { batch, tokens } = sizes(mode);
   const input = graph.input(graphNames.bias(kind), 'float32', [batch, 1, tokens, `S_${kind}`]);
-  const cut = mode === 'webgpu' ? cachedRows(context, kind) : cachedAndNew(context, input);
+  const cut = cachedAndNew(context, input);
   if (mode === 'decode') return { bias: input, cut };
 
   const group = config.heads / config.kvHeads;
@@ -59,7 +58,7 @@ function headRows({ graph, mode, config }: GraphContext, x: Value, width: number
     const split = graph.op('Reshape', [x, graph.int64s([0, 0, kvHeads, width])]);
     graph.node('Transpose', [split], [output], { perm: ints(0, 2, 1, 3) });
   }
-  if (mode !== 'webgpu') graph.output(output, 'float32', [batch, kvHeads, tokens, width]);
+  graph.output(output, 'float32', [batch, kvHeads, tokens, width]);
 }
 
 /**
@@ -69,11 +68,11 @@ function headRows({ graph, mode, config }: GraphContext, x: Value, width: number
  */
 export function attention(context: GraphContext, queries: Value, cache: number, kind: KindInputs): Value {
   const { graph } = context;
-  const { scoresOf, cut, readOf } = products[context.mode];
+  const { scoresOf, readOf } = products[context.mode];
   const folded = foldQueries(context, queries);
   const scores = scoresOf(context, folded, cache);
   const probabilities = graph.op('Softmax', [graph.op('Add', [scores, kind.bias])], { axis: int(-1) });
-  const [ofCache, ofNew] = cut(context, probabilities, kind.cut);
+  const [ofCache, ofNew] = graph.splitAt(probabilities, kind.cut);
   const read = graph.op('Add', [
     readOf(context, ofCache, graphNames.valueCache(cache)),
     graph.op('MatMul', [ofNew, graphNames.newValues(cache)]),
@@ -85,17 +84,14 @@ export function attention(context: GraphContext, queries: Value, cache: number, 
 interface Products {
   /** Folded queries [B, Hkv, T·G, Dk] and a cache's index → scores [B, Hkv, T·G, P + T], without a bias. */
   readonly scoresOf: (context: GraphContext, queries: Value, cache: number) => Value;
-  /** [.., P + T] → [.., P] and [.., T] */
-  readonly cut: (context: GraphContext, probabilities: Value, at: Value) => readonly [Value, Value];
   /** Probabilities [B, Hkv, T·G, P] and a cache's values → [B, Hkv, T·G, Dv]. */
   readonly readOf: (context: GraphContext, probabilities: Value, values: Value) => Value;
 }
 
-const split: Products['cut'] = ({ graph }, probabilities, at) => graph.splitAt(probabilities, at);
 const lastTwo = { perm: ints(0, 1, 3, 2) };
 const scale = ({ config }: GraphContext) => float(1 / Math.sqrt(config.keySize));
 
-const products: Readonly<Record<GraphContext['mode'], Products>> = {
+const products: Readonly<Record<GraphMode, Products>> = {
   prefill: {
     scoresOf: (context, queries, cache) => {
       const { graph } = context;
@@ -104,7 +100,6 @@ const products: Readonly<Record<GraphContext['mode'], Products>> = {
       const parts = [scoresOf(graphNames.keyCache(cache)), scoresOf(graphNames.newKeys(cache))];
       return graph.op('Concat', parts, { axis: int(-1) });
     },
-    cut: split,
     readOf: ({ graph }, probabilities, values) =>
       graph.op('com.microsoft.FusedMatMul', [probabilities, values], { transB: int(1) }),
   },
@@ -117,20 +112,10 @@ const products: Readonly<Record<GraphContext['mode'], Products>> = {
       const parts = [scoresOf(graphNames.keyCache(cache)), scoresOf(graphNames.newKeys(cache))];
       return graph.op('Transpose', [graph.op('Concat', parts, { axis: int(-2) })], lastTwo);
     },
-    cut: split,
     readOf: ({ graph }, probabilities, values) => {
       const read = graph.op('com.microsoft.FusedMatMul', [values, probabilities], { transB: int(1) });
       return graph.op('Transpose', [read], lastTwo);
     },
-  },
-  webgpu: {
-    scoresOf: (context, queries, cache) => {
-      const parts = [graphNames.keyCache(cache), graphNames.newKeys(cache)];
-      const scores = parts.map((keys) => scoresOf(context, queries, keys));
-      return context.graph.op('Concat', scores, { axis: int(-1) });
-    },
-    cut: cutAt,
-    readOf: ({ graph }, probabilities, values) => graph.op('MatMul', [probabilities, values]),
   },
 };
 

@@ -10,7 +10,7 @@ import type { GraphName } from './contract.ts';
 import { webGpuStates } from './webgpu/states.ts';
 
 const cases = goldenNames.flatMap((name) =>
-  (['prefill', 'decode', 'webgpu'] as const).map((mode) => ({ name, mode })),
+  (['prefill', 'decode', 'webgpuPrefill', 'webgpuDecode'] as const).map((mode) => ({ name, mode })),
 );
 
 describe.each(cases)('the $mode graph of $name', ({ name, mode }) => {
@@ -67,22 +67,35 @@ describe('the interface', () => {
   });
 });
 
-describe("WebGPU's graph", () => {
+describe.each(['webgpuPrefill', 'webgpuDecode'] as const)('%s', (mode) => {
   it('has none of the operators that WebGPU lacks', async () => {
-    const { node } = await graphOf('shared-pairs', 'webgpu');
+    const { node } = await graphOf('shared-pairs', mode);
     const operators = new Set(node.map(({ opType }) => opType));
     for (const missing of ['FusedMatMul', 'MatMulInteger', 'Scan']) expect(operators).not.toContain(missing);
   });
 
+  it('works at widths that its 4-bit product is fast for', async () => {
+    const { node } = await graphOf('shared-pairs', mode, 'int4');
+    const products = node.filter(({ opType }) => opType === 'MatMulNBits');
+    const size = (at: number, name: string) =>
+      Number(products[at]?.attribute.find((attribute) => attribute.name === name)?.i);
+    const sizes = products.map((_, at) => ({ inputs: size(at, 'K'), outputs: size(at, 'N') }));
+    expect(sizes.length).toBeGreaterThan(0);
+    // Of the small ones that decide the time steps, only outputs are widened.
+    expect(sizes.filter(({ outputs }) => outputs % 16 !== 0)).toEqual([]);
+    expect(sizes.filter(({ inputs }) => inputs === 128).length).toBeGreaterThan(8);
+  });
+
   it('keeps its states in the form in which it takes them', async () => {
     const config = await readConfig(goldenCheckpoint('shared-pairs'));
-    const { input, output } = await graphOf('shared-pairs', 'webgpu');
+    const { input, output } = await graphOf('shared-pairs', mode);
+    const batch = mode === 'webgpuDecode' ? 'B' : 1;
     const inputs = new Map(input.map((value) => [value.name, shapeOf(value)]));
     const outputs = new Map(output.map((value) => [value.name, shapeOf(value)]));
     const states = webGpuStates(config);
     for (const { past, next, dims } of states) {
-      expect(inputs.get(past), past).toEqual(dims);
-      expect(outputs.get(next), next).toEqual(dims);
+      expect(inputs.get(past), past).toEqual([batch, ...dims]);
+      expect(outputs.get(next), next).toEqual([batch, ...dims]);
     }
     expect([...outputs.keys()].sort()).toEqual(['logits', ...states.map(({ next }) => next)].sort());
   });

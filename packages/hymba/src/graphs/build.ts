@@ -3,12 +3,18 @@ import { GraphBuilder, type Value } from '../onnx/index.ts';
 import type { WeightLayout } from '../weights/layout.ts';
 import { attention, type KindInputs, kindInputs, newRows, rotate } from './attention.ts';
 import { addAndNorm, embed, type GraphContext, linear, rmsNorm, silu, sizes } from './context.ts';
-import { type GraphName, graphNames } from './contract.ts';
+import { type GraphMode, type GraphName, graphNames } from './contract.ts';
 import { mamba } from './mamba.ts';
-import { cacheRowsInput, nextCaches } from './webgpu/attention.ts';
+import { buildGpuGraph } from './webgpu/build.ts';
 
 /** The bytes of an ONNX model with the interface of `graphNames`; its weights lie in the layout's file beside it. */
 export function buildGraph(mode: GraphName, config: HymbaConfig, layout: WeightLayout): Uint8Array {
+  return mode === 'prefill' || mode === 'decode'
+    ? buildCpuGraph(mode, config, layout)
+    : buildGpuGraph(mode, config, layout);
+}
+
+function buildCpuGraph(mode: GraphMode, config: HymbaConfig, layout: WeightLayout): Uint8Array {
   const graph = new GraphBuilder(mode);
   const context: GraphContext = { graph, mode, config, layout };
   const { batch, tokens } = sizes(mode);
@@ -42,12 +48,9 @@ function cacheInputs(context: GraphContext): Kinds {
   const { batch } = sizes(mode);
   const kinds = new Map<string, KindInputs>();
   for (const [cache, { kind }] of config.caches.entries()) {
-    if (!kinds.has(kind)) {
-      kinds.set(kind, kindInputs(context, kind));
-      if (mode === 'webgpu') cacheRowsInput(context, kind);
-    }
+    if (!kinds.has(kind)) kinds.set(kind, kindInputs(context, kind));
     graph.input(graphNames.keyCache(cache), 'float32', [batch, config.kvHeads, `P_${kind}`, config.keySize]);
-    const values = mode === 'webgpu' ? [`P_${kind}`, config.valueSize] : [config.valueSize, `P_${kind}`];
+    const values = [config.valueSize, `P_${kind}`];
     graph.input(graphNames.valueCache(cache), 'float32', [batch, config.kvHeads, ...values]);
   }
   return kinds;
@@ -78,7 +81,6 @@ function mixer(context: GraphContext, layer: number, x: Value, kinds: Kinds): Va
     const rotated = rotate(context, parts[0], heads + kvHeads);
     const [q, k] = graph.split(rotated, [hiddenSize, keyWidth]);
     newRows(context, cache, k, parts[1]);
-    if (context.mode === 'webgpu') nextCaches(context, cache, spec.kind);
     [queries, inner, gate] = [q, parts[2], parts[3]];
   } else {
     const parts = graph.split(projected, [hiddenSize, innerSize, innerSize] as const);

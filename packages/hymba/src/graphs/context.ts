@@ -1,24 +1,27 @@
 import type { HymbaConfig } from '../config.ts';
 import { float, type GraphBuilder, int, type Value } from '../onnx/index.ts';
 import type { WeightLayout } from '../weights/layout.ts';
-import type { GraphName } from './contract.ts';
+import type { GraphMode } from './contract.ts';
 import { blocksGather, blocksLinear, rowsLinear } from './quantised.ts';
-import { gemm } from './webgpu/linear.ts';
 
-/** What every part of a graph is built from. */
-export interface GraphContext {
+/** What every graph is built from. */
+export interface ModelContext {
   readonly graph: GraphBuilder;
-  readonly mode: GraphName;
   readonly config: HymbaConfig;
   readonly layout: WeightLayout;
 }
 
+/** What every part of a graph for the CPU is built from. */
+export interface GraphContext extends ModelContext {
+  readonly mode: GraphMode;
+}
+
 /** Symbolic sizes of the graphs' inputs and outputs. */
-export function sizes(mode: GraphName) {
+export function sizes(mode: GraphMode) {
   return mode === 'decode' ? ({ batch: 'B', tokens: 1 } as const) : ({ batch: 1, tokens: 'T' } as const);
 }
 
-export function weight({ graph, layout }: GraphContext, name: string): Value {
+export function weight({ graph, layout }: ModelContext, name: string): Value {
   return graph.external(layout.get(name));
 }
 
@@ -27,19 +30,18 @@ export function weight({ graph, layout }: GraphContext, name: string): Value {
  * place that knows a linear's form.
  */
 export function linear(context: GraphContext, x: Value, name: string, biasName?: string): Value {
-  const { graph, mode, layout } = context;
+  const { graph, layout } = context;
   const stored = layout.find(name);
   const bias = biasName === undefined ? null : weight(context, biasName);
   if (stored.encoding.kind === 'blocks') return blocksLinear(graph, x, stored, stored.encoding, bias);
   let product: Value;
   if (stored.encoding.kind === 'rows') product = rowsLinear(graph, x, stored);
-  else if (mode === 'webgpu') product = gemm(context, x, name);
   else product = graph.op('com.microsoft.FusedMatMul', [x, weight(context, name)], { transB: int(1) });
   return bias === null ? product : graph.op('Add', [product, bias]);
 }
 
 /** The embedding's rows [.., H] of ids [..]. */
-export function embed({ graph, layout }: GraphContext, ids: Value): Value {
+export function embed({ graph, layout }: ModelContext, ids: Value): Value {
   const stored = layout.find('embedding');
   if (stored.encoding.kind === 'blocks') return blocksGather(graph, ids, stored, stored.encoding);
   return graph.op('Gather', [graph.external(stored.data), ids]);
@@ -68,8 +70,7 @@ export function addAndNorm(
 }
 
 /** log(1 + exp(x)) */
-export function softplus({ graph, mode }: GraphContext, x: Value): Value {
-  if (mode === 'webgpu') return graph.op('Softplus', [x]);
+export function softplus({ graph }: ModelContext, x: Value): Value {
   // The CPU's own operator takes three times as long. Beyond 30 the logarithm is x itself, and exp must not overflow.
   const exponential = graph.op('Exp', [graph.op('Min', [x, graph.float32(30)])]);
   const logarithm = graph.op('Log', [graph.op('Add', [exponential, graph.float32(1)])]);
@@ -77,6 +78,6 @@ export function softplus({ graph, mode }: GraphContext, x: Value): Value {
 }
 
 /** x · sigmoid(x) */
-export function silu({ graph }: GraphContext, x: Value): Value {
+export function silu({ graph }: ModelContext, x: Value): Value {
   return graph.op('com.microsoft.QuickGelu', [x], { alpha: float(1) });
 }

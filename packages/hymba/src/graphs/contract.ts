@@ -22,18 +22,24 @@ import type { KvCacheSpec } from '../config.ts';
  * | `k_new_c`, `v_new_c` | [B, Hkv, T, Dk], [B, Hkv, T, Dv] | the new tokens' rows only: the caller owns the caches and copies them in |
  * | `conv_new_l`, `ssm_new_l` | as the inputs | the state after the last new token |
  *
- * `webgpu.onnx` is a prefill graph of any number of tokens whose states never leave the GPU. It differs in this:
+ * `webgpu-prefill.onnx` (T tokens of one sequence) and `webgpu-decode.onnx` (one token of each of B) write a state where
+ * it lies: the caller gives the same memory as input and as output. They write new rows first and attend to the caches
+ * alone, so a sliding cache has to have room for the window and the new tokens. They differ in this:
  *
  * | input | | |
  * | --- | --- | --- |
- * | `cache_rows_global`, `cache_rows_sliding` | int64 [1, Hkv, T, 3] | (0, head, row): where each new token's row goes in the caches of the kind |
- * | `v_cache_c` | [1, Hkv, P, Dv] | |
- * | `ssm_l` | [1, D, N, 1] | |
+ * | `positions` | float32 [B, T] | `position_ids` once more |
+ * | `cache_rows_global`, `cache_rows_sliding` | int32 [B, T] | where each new token's row goes in the caches of the kind; beyond the last one: nowhere |
+ * | `held_global`, `held_sliding` | [B, P] | the position that each row holds, as a state; there is no bias |
+ * | `active` | [B, 1, 1] | 1, or 0 for a sequence whose states are to stay as they are |
+ * | `states` | int32 [B, 1] | for each sequence its own index, or where it is not active one that does not exist |
+ * | `v_cache_c`, `k_cache_c` | [B, Hkv, P, Dv], [B, Hkv, Dk, P] | |
+ * | `conv_l`, `ssm_l` | [B, (K-1)·D], [B, D, N, 1] | |
  *
  * | output | | |
  * | --- | --- | --- |
- * | `k_cache_next_c`, `v_cache_next_c` | as the inputs | the caches with the new rows, instead of `k_new_c` and `v_new_c` |
- * | `ssm_new_l` | as the input | |
+ * | `held_next_global`, `held_next_sliding`, `k_cache_next_c`, `v_cache_next_c` | as the inputs | instead of `k_new_c` and `v_new_c` |
+ * | `conv_new_l`, `ssm_new_l` | as the inputs | |
  */
 export const graphNames = {
   inputIds: 'input_ids',
@@ -49,7 +55,14 @@ export const graphNames = {
   newConv: (layer: number) => `conv_new_${layer}`,
   ssm: (layer: number) => `ssm_${layer}`,
   newSsm: (layer: number) => `ssm_new_${layer}`,
+  positions: 'positions',
+  active: 'active',
+  states: 'states',
+  /** `states` spread over the convolutions' widths, within a graph. */
+  stateRows: 'state_rows',
   cacheRows: (kind: KvCacheSpec['kind']) => `cache_rows_${kind}`,
+  held: (kind: KvCacheSpec['kind']) => `held_${kind}`,
+  nextHeld: (kind: KvCacheSpec['kind']) => `held_next_${kind}`,
   nextKeyCache: (cache: number) => `k_cache_next_${cache}`,
   nextValueCache: (cache: number) => `v_cache_next_${cache}`,
 } as const;
@@ -57,11 +70,14 @@ export const graphNames = {
 export const graphFiles = {
   prefill: 'prefill.onnx',
   decode: 'decode.onnx',
-  webgpu: 'webgpu.onnx',
+  webgpuPrefill: 'webgpu-prefill.onnx',
+  webgpuDecode: 'webgpu-decode.onnx',
 } as const;
 export type GraphName = keyof typeof graphFiles;
+/** The graphs of an engine whose states lie in the GPU's memory. */
+export type GpuMode = 'webgpuPrefill' | 'webgpuDecode';
 /** The graphs of an engine whose states lie in JavaScript's memory. */
-export type GraphMode = Exclude<GraphName, 'webgpu'>;
+export type GraphMode = Exclude<GraphName, GpuMode>;
 
 /** Hides a key: far below any score, yet finite, so that no sum of it overflows (and exact in float32). */
 export const maskedBias = -(2 ** 100);

@@ -1,8 +1,6 @@
 import { GraphBuilder, int, ints, graph as subgraph, type Value } from '../onnx/index.ts';
 import { type GraphContext, linear, rmsNorm, silu, sizes, softplus, weight } from './context.ts';
 import { graphNames } from './contract.ts';
-import { causalConvolution } from './webgpu/convolution.ts';
-import { linearAttentionScan } from './webgpu/scan.ts';
 
 /** The Mamba half of a layer (Mamba-1, arXiv 2312.00752): x and gate [B, T, D] → [B, T, D]. */
 export function mamba(context: GraphContext, layer: number, x: Value, gate: Value): Value {
@@ -16,8 +14,7 @@ export function mamba(context: GraphContext, layer: number, x: Value, gate: Valu
   ]);
   const dtNormed = rmsNorm(context, dtLow, of('dt_norm'));
   const dt = softplus(context, linear(context, dtNormed, of('dt_proj'), of('dt_bias')));
-  const scanOver = context.mode === 'webgpu' ? linearAttentionScan : scan;
-  const read = scanOver(context, layer, {
+  const read = scan(context, layer, {
     dt,
     input: graph.op('Mul', [u, dt]),
     b: rmsNorm(context, b, of('b_norm')),
@@ -27,7 +24,10 @@ export function mamba(context: GraphContext, layer: number, x: Value, gate: Valu
   return graph.op('Mul', [y, silu(context, gate)]);
 }
 
-/** Causal depthwise convolution with bias, then SiLU. */
+/**
+ * Causal depthwise convolution of x [B, T, D] with bias, then SiLU. The CPU's own operator for this takes several times as
+ * long as a product and a sum for each of the few taps.
+ */
 function convolution(context: GraphContext, layer: number, x: Value): Value {
   const { graph, mode, config } = context;
   const { innerSize, convKernel } = config;
@@ -35,27 +35,6 @@ function convolution(context: GraphContext, layer: number, x: Value): Value {
   const past = graph.input(graphNames.conv(layer), 'float32', shape);
   const next = graphNames.newConv(layer);
   graph.output(next, 'float32', shape);
-  const convolve = mode === 'webgpu' ? causalConvolution : convolutionByTaps;
-  return convolve(context, layer, { x, past, next });
-}
-
-export interface ConvolutionInputs {
-  /** [B, T, D] */
-  readonly x: Value;
-  /** The K - 1 inputs before them, [B, K-1, D]. */
-  readonly past: Value;
-  /** The name of the last K - 1 inputs, which this writes. */
-  readonly next: Value;
-}
-
-/** The CPU's own operator for this takes several times as long as a product and a sum for each of the few taps. */
-function convolutionByTaps(
-  context: GraphContext,
-  layer: number,
-  { x, past, next }: ConvolutionInputs,
-): Value {
-  const { graph, mode, config } = context;
-  const { innerSize, convKernel } = config;
   const whole = graph.op('Concat', [past, x], { axis: int(1) });
   const axis = graph.int64s([1]);
   const toEnd = graph.int64s([Number.MAX_SAFE_INTEGER]);
@@ -79,7 +58,7 @@ function convolutionByTaps(
   return silu(context, graph.op('Add', [sum, weight(context, `layers.${layer}.conv_bias`)]));
 }
 
-export interface ScanInputs {
+interface ScanInputs {
   /** [B, T, D] */
   readonly dt: Value;
   /** dt · u, [B, T, D] */

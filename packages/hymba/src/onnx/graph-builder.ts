@@ -32,8 +32,10 @@ export interface ExternalTensor {
 
 const dataTypes = {
   float32: TensorProto_DataType.FLOAT,
+  float16: TensorProto_DataType.FLOAT16,
   uint8: TensorProto_DataType.UINT8,
   int8: TensorProto_DataType.INT8,
+  int32: TensorProto_DataType.INT32,
   int64: TensorProto_DataType.INT64,
 } as const;
 
