@@ -19,3 +19,4 @@ export {
   type TestServer,
   type TestServers,
 } from './servers.ts';
+export { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
