@@ -11,8 +11,12 @@ export interface SeenWorker extends WorkerStatus {
 export interface FleetWatchOptions {
   /** A worker that is not heard of for so long is taken for lost: several heartbeats. */
   readonly silenceMs?: number;
-  /** Hears of each worker that fell silent, once. */
+  /**
+   * Hears of each worker that fell silent, and again every `lostAgainMs` while it stays so: a worker that others cannot hear
+   * may still take what was taken from it.
+   */
   readonly onLost?: (worker: SeenWorker) => void;
+  readonly lostAgainMs?: number;
   readonly onError?: (error: Error) => void;
 }
 
@@ -20,15 +24,23 @@ const checkMs = 50;
 /** What is lost is shown for a while longer. */
 const forgetMs = 60_000;
 
+interface Heard {
+  readonly status: WorkerStatus;
+  at: number;
+  /** When it was last told to be lost; null while it is not. */
+  lostAt: number | null;
+}
+
 /** Listens to all heartbeats. */
 export class FleetWatch {
   readonly #options: FleetWatchOptions;
   readonly #silenceMs: number;
-  readonly #heard = new Map<string, { status: WorkerStatus; at: number; lost: boolean }>();
+  readonly #heard = new Map<string, Heard>();
   readonly #connection: NatsConnection;
   readonly #subscription: Subscription;
   readonly #timer: NodeJS.Timeout;
   #checkedAt = performance.now();
+  #asking = false;
 
   constructor(connection: NatsConnection, options: FleetWatchOptions = {}) {
     this.#options = options;
@@ -65,7 +77,7 @@ export class FleetWatch {
     try {
       const status = parseMessage(workerStatusSchema, data, heartbeatSubject);
       if (status.state === 'stopped') this.#heard.delete(status.worker);
-      else this.#heard.set(status.worker, { status, at: performance.now(), lost: false });
+      else this.#heard.set(status.worker, { status, at: performance.now(), lostAt: null });
     } catch (error) {
       if (!(error instanceof MessageError)) throw error;
       this.#options.onError?.(error);
@@ -81,18 +93,41 @@ export class FleetWatch {
       this.#startAnew();
       return;
     }
-    for (const [worker, heard] of this.#heard) {
-      const silentMs = now - heard.at;
-      if (silentMs > forgetMs) this.#heard.delete(worker);
-      if (silentMs < this.#silenceMs || heard.lost) continue;
-      heard.lost = true;
-      this.#options.onLost?.({ ...heard.status, silentMs });
+    for (const [worker, { at }] of this.#heard) if (now - at > forgetMs) this.#heard.delete(worker);
+    if (!this.#asking && this.#silent().length > 0) void this.#ask();
+  }
+
+  /** Workers that are to be told lost, for the first time or again. */
+  #silent(): Heard[] {
+    const now = performance.now();
+    const { lostAgainMs = 1000 } = this.#options;
+    return [...this.#heard.values()].filter(
+      ({ at, lostAt }) => now - at >= this.#silenceMs && (lostAt === null || now - lostAt >= lostAgainMs),
+    );
+  }
+
+  /**
+   * Makes sure that it is them who are silent, and not this process that is deaf: once the server has answered, all that it
+   * had to say before has been heard.
+   */
+  async #ask(): Promise<void> {
+    this.#asking = true;
+    try {
+      await this.#connection.flush();
+      for (const heard of this.#silent()) {
+        heard.lostAt = performance.now();
+        this.#options.onLost?.({ ...heard.status, silentMs: heard.lostAt - heard.at });
+      }
+    } catch {
+      // The connection is lost, which `#watchConnection` hears of.
+    } finally {
+      this.#asking = false;
     }
   }
 
   /** Nobody is blamed for a time in which this process could not hear. */
   #startAnew(): void {
-    for (const heard of this.#heard.values()) if (!heard.lost) heard.at = performance.now();
+    for (const heard of this.#heard.values()) if (heard.lostAt === null) heard.at = performance.now();
   }
 
   async #watchConnection(): Promise<void> {

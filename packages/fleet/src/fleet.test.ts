@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { DependencyError } from '@baton/errors';
 import { connectNats } from '@baton/log';
 import { heartbeatSubject, type WorkerCommand, type WorkerStatus } from '@baton/protocol';
-import { startTestNats, type TestServer } from '@baton/testing';
+import { startTcpProxy, startTestNats, type TestServer } from '@baton/testing';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { commandWorker, serveCommands } from './commands.ts';
@@ -47,6 +47,7 @@ function watch() {
   const lost: string[] = [];
   const waiting: (() => void)[] = [];
   const fleet = new FleetWatch(connection, {
+    lostAgainMs: Number.POSITIVE_INFINITY,
     onLost: ({ worker }: SeenWorker) => {
       lost.push(worker);
       for (const wake of waiting.splice(0)) wake();
@@ -107,6 +108,46 @@ it('blames nobody while NATS is away', async () => {
   fleet.close();
   await listening.close();
   await own.stop();
+});
+
+it('says again that a worker is lost for as long as it is', async () => {
+  const lost: string[] = [];
+  const fleet = new FleetWatch(connection, {
+    lostAgainMs: 10,
+    onLost: ({ worker }) => lost.push(worker),
+  });
+  const stopped = await child('stopped-for-long');
+  await expect.poll(() => fleet.workers.map(({ worker }) => worker)).toContain('stopped-for-long');
+  stopped.kill('SIGSTOP');
+  await expect.poll(() => lost.filter((worker) => worker === 'stopped-for-long').length).toBeGreaterThan(2);
+  stopped.kill('SIGKILL');
+  fleet.close();
+});
+
+it('blames nobody while it is cut off itself', async () => {
+  const proxy = await startTcpProxy(nats.url);
+  const deaf = await connectNats(proxy.url, 'deaf');
+  const [hearing, lost]: [string[], string[]] = [[], []];
+  const own = new FleetWatch(deaf, { onLost: ({ worker }) => lost.push(worker) });
+  const other = new FleetWatch(connection, { onLost: ({ worker }) => hearing.push(worker) });
+  const [killed, lives] = await Promise.all(['killed-unheard', 'unheard'].map(child));
+  await expect
+    .poll(() => own.workers.map(({ worker }) => worker))
+    .toEqual(expect.arrayContaining(['killed-unheard', 'unheard']));
+  proxy.hold();
+  killed?.kill('SIGKILL');
+  await expect.poll(() => hearing).toContain('killed-unheard');
+  // What it has not heard for as long as the one that is gone, and more.
+  await expect.poll(() => own.workers.every(({ silentMs }) => silentMs > 500)).toBe(true);
+  expect(lost).toEqual([]);
+  proxy.release();
+  await expect.poll(() => lost).toContain('killed-unheard');
+  expect(lost).not.toContain('unheard');
+  lives?.kill('SIGKILL');
+  own.close();
+  other.close();
+  await deaf.close();
+  await proxy.close();
 });
 
 it('refuses a heartbeat that it does not understand, and goes on', async () => {

@@ -6,7 +6,7 @@ import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
 let echo: Server;
 let proxy: TcpProxy;
 beforeAll(async () => {
-  echo = createServer((socket) => void socket.pipe(socket)).listen(0, '127.0.0.1');
+  echo = createServer((socket) => void socket.on('error', () => {}).pipe(socket)).listen(0, '127.0.0.1');
   await once(echo, 'listening');
   const address = echo.address();
   proxy = await startTcpProxy(`redis://127.0.0.1:${typeof address === 'object' && address?.port}`);
