@@ -193,11 +193,17 @@ describe('GenerationConsumer', () => {
     await consumer.pause();
     const job = newJob();
     await queue.add(job);
-    await consume(async ({ id }) => {
+    const { consumer: other } = await consume(async ({ id }) => {
       started.push(`other ${id}`);
     });
     await untilGone(job);
     expect(started).toEqual([`other ${job.id}`]);
+    await other.pause();
+    const later = newJob();
+    await queue.add(later);
+    consumer.resume();
+    await untilGone(later);
+    expect(started).toEqual([`other ${job.id}`, later.id]);
   });
 });
 

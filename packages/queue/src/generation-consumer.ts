@@ -47,7 +47,7 @@ const closeMs = 5000;
 /**
  * The worker's end of the queue: takes jobs, keeps their locks, gives every job one of the fates of `GenerationHandler`.
  * A job is never lost to a count of attempts: it leaves the queue when its handler is done or when it was given up.
- * States: running → paused (by `pause`) → closed.
+ * States: running ⇄ paused (by `pause` and `resume`) → closed.
  */
 export class GenerationConsumer {
   readonly #client: Redis;
@@ -98,9 +98,13 @@ export class GenerationConsumer {
     return this.#running.size;
   }
 
-  /** Takes no new jobs; running ones run on. */
+  /** Takes no new jobs until `resume`; running ones run on. */
   async pause(): Promise<void> {
     await this.#worker.pause(true);
+  }
+
+  resume(): void {
+    if (!this.#drain.signal.aborted) void this.#worker.resume();
   }
 
   /**
@@ -124,7 +128,7 @@ export class GenerationConsumer {
    * it, or no such job any more.
    */
   async adopt(generationId: string, lockToken: string): Promise<boolean> {
-    if (this.#drain.signal.aborted || this.active >= this.#options.concurrency) return false;
+    if (this.#worker.isPaused() || this.active >= this.#options.concurrency) return false;
     const queued = await Job.fromId<unknown>(this.#worker, generationId);
     if (!queued || (await queued.extendLock(lockToken, lockMs)) !== 1) return false;
     const renewal = setInterval(() => void queued.extendLock(lockToken, lockMs).catch(() => {}), renewMs);
@@ -166,8 +170,9 @@ export class GenerationConsumer {
     const { signal } = this.#drain;
     let job: GenerationJob | null = null;
     try {
-      // Fetched while the consumer was closing.
+      // Fetched while the consumer was closing, or was told to pause.
       signal.throwIfAborted();
+      if (this.#worker.isPaused()) return { kind: 'handed back' };
       job = parseMessage(generationJobSchema, queued.data, `queue ${queueName}, job ${id}`);
       await this.#handler(job, signal);
       return { kind: 'done' };

@@ -96,21 +96,18 @@ export class GenerationQueue {
   async takeBack(worker: string): Promise<string[]> {
     return this.#ask(
       (async () => {
-        const active = await this.#queue.getJobs(['active']);
         const taken: string[] = [];
-        for (const job of active) {
-          const id = job?.id;
-          if (id === undefined || job.processedBy !== worker) continue;
+        for (const id of await this.#client.lrange(this.#queue.toKey('active'), 0, -1)) {
+          const key = this.#queue.toKey(id);
           // The lock first, and then whose job it is: a lock of whoever took it in between is never the one read.
-          const token = await this.#client.get(`${this.#queue.toKey(id)}:lock`);
-          if ((await this.#client.hget(this.#queue.toKey(id), 'pb')) !== worker) continue;
+          const token = await this.#client.get(`${key}:lock`);
+          if ((await this.#client.hget(key, 'pb')) !== worker) continue;
           // Without a lock the stalled check has it.
-          const moved =
-            token !== null &&
-            (await job.moveToWait(token).then(
-              () => true,
-              () => false,
-            ));
+          const job = token === null ? undefined : await this.#queue.getJob(id);
+          const moved = await job?.moveToWait(token ?? '').then(
+            () => true,
+            () => false,
+          );
           if (moved) taken.push(id);
         }
         return taken;

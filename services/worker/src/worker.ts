@@ -35,6 +35,12 @@ export interface WorkerOptions {
 
 /** How often what runs is told anew, beside each beginning and end. */
 const statusMs = 250;
+/**
+ * A worker that does not hear its own heartbeat for so long takes no jobs, for it could not claim them: sooner than others
+ * find it silent and take back what it has.
+ */
+const deafMs = 250;
+const deafCheckMs = 50;
 
 /**
  * A worker: takes generations from the queue, runs them on an engine, tells the fleet how it is, and looks after what other
@@ -50,7 +56,8 @@ export class Worker {
   readonly #watch: FleetWatch;
   readonly #stopCommands: () => void;
   readonly #running = new Map<string, Running>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #timers: readonly NodeJS.Timeout[];
+  #deaf = false;
   #consumer: GenerationConsumer | null = null;
   #state: WorkerStatus['state'] = 'starting';
 
@@ -100,7 +107,10 @@ export class Worker {
       onError: (error) => options.logger.warn({ err: error }, 'a heartbeat is not understood'),
     });
     this.#stopCommands = serveCommands(connection, options.workerId, (command) => this.#obey(command));
-    this.#timer = setInterval(() => this.#tell(), statusMs);
+    this.#timers = [
+      setInterval(() => this.#tell(), statusMs),
+      setInterval(() => this.#listenToItself(), deafCheckMs),
+    ];
     this.#tell();
     observeWorker(() => ({
       slots: { used: this.active, free: engine.capacity.slots - this.active },
@@ -118,7 +128,7 @@ export class Worker {
     this.#state = 'draining';
     this.#tell();
     await this.#consumer?.close(this.#options.drainMs);
-    clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
     this.#stopCommands();
     this.#watch.close();
     this.#state = 'stopped';
@@ -140,6 +150,22 @@ export class Worker {
     });
     this.#state = 'running';
     this.#tell();
+  }
+
+  /** Without NATS nothing can be claimed, and a job that is taken all the same would wait here for nothing. */
+  #listenToItself(): void {
+    const { workerId, logger } = this.#options;
+    const heard = this.#watch.workers.find(({ worker }) => worker === workerId);
+    const deaf = heard === undefined || heard.silentMs > deafMs;
+    if (deaf === this.#deaf || this.#state !== 'running') return;
+    this.#deaf = deaf;
+    if (!deaf) {
+      this.#consumer?.resume();
+      logger.info('NATS can be heard again; taking jobs');
+    } else {
+      void this.#consumer?.pause();
+      logger.warn('NATS cannot be heard; taking no jobs');
+    }
   }
 
   async #run(job: GenerationJob, signal: AbortSignal): Promise<void> {
