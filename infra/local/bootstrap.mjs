@@ -13,6 +13,7 @@ const cli = 'services/cli/src/main.ts';
 const programs = {
   start: { args: [cli, 'start'], cwd: root },
   test: { args: ['infra/local/test.ts'], cwd: root },
+  'test:chaos': { args: ['test/fault/chaos.ts'], cwd: root },
   cli: { args: [cli], cwd: process.env.INIT_CWD ?? process.cwd() },
   'bench:engine': { args: ['test/bench/engine/main.ts'], cwd: root },
   'bench:sessions': { args: ['test/bench/sessions/main.ts'], cwd: root },

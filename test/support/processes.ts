@@ -12,9 +12,13 @@ export class ServiceProcess {
   output = '';
   readonly #metricsPort: string | undefined;
 
+  /** The worker's id, where that is what it is. */
+  readonly id: string;
+
   constructor(name: 'gateway' | 'worker', env: Record<string, string>) {
     this.name = name;
     this.#metricsPort = env['OTEL_EXPORTER_PROMETHEUS_PORT'];
+    this.id = env['BATON_WORKER_ID'] ?? name;
     this.child = spawn(process.execPath, [fileURLToPath(new URL(`services/${name}/src/main.ts`, root))], {
       env: { PATH: process.env['PATH'] ?? '', ...env },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

@@ -1,8 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startTestServers, tinyStoriesCheckpoint } from '@baton/testing';
+import { startTestServers, type TestServers, tinyStoriesCheckpoint } from '@baton/testing';
 import { freePort, ServiceProcess } from './processes.ts';
+
+type Environment = Record<string, string>;
 
 export interface SystemOptions {
   /** Checkpoint folder; hymba-tiny-stories by default. */
@@ -10,19 +12,31 @@ export interface SystemOptions {
   /** Workers to start; more can be added later. */
   workers?: number;
   /** Further environment of every process. */
-  env?: Record<string, string>;
+  env?: Environment;
   /** Whether each process has a page for Prometheus, see `ServiceProcess.metrics`. */
   metrics?: boolean;
 }
 
-/** A whole Baton: real Redis and NATS, one gateway and some workers, each a process of its own. */
-export interface System {
+/** A gateway and where it listens. */
+export interface SystemGateway {
   readonly url: string;
+  readonly process: ServiceProcess;
+}
+
+/** A whole Baton: real Redis and NATS, gateways and workers, each a process of its own. */
+export interface System {
+  /** Of the first gateway. */
+  readonly url: string;
+  readonly servers: TestServers;
   readonly natsUrl: string;
   readonly gateway: ServiceProcess;
   readonly workers: ServiceProcess[];
+  /** All that were ever started. */
+  readonly processes: readonly ServiceProcess[];
   /** Starts another worker, named `worker-<n>`, and waits until it takes jobs. */
-  addWorker(): Promise<ServiceProcess>;
+  addWorker(env?: Environment): Promise<ServiceProcess>;
+  /** Starts another gateway and waits until it takes requests. */
+  addGateway(): Promise<SystemGateway>;
   stop(): Promise<void>;
 }
 
@@ -30,8 +44,7 @@ export interface System {
 export async function startSystem(options: SystemOptions = {}): Promise<System> {
   const dataDir = await mkdtemp(join(tmpdir(), 'baton-test-'));
   const servers = await startTestServers();
-  const port = await freePort();
-  const env = {
+  const common: Environment = {
     BATON_REDIS_URL: servers.redis.url,
     BATON_NATS_URL: servers.nats.url,
     BATON_DATA_DIR: dataDir,
@@ -39,36 +52,53 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     BATON_MODEL: options.model ?? tinyStoriesCheckpoint(),
     ...options.env,
   };
-  const prometheus = async () =>
-    options.metrics && {
-      OTEL_METRICS_EXPORTER: 'otlp,prometheus',
-      OTEL_EXPORTER_PROMETHEUS_HOST: '127.0.0.1',
-      OTEL_EXPORTER_PROMETHEUS_PORT: String(await freePort()),
-    };
-  const gateway = new ServiceProcess('gateway', {
-    ...env,
-    BATON_PORT: String(port),
-    ...(await prometheus()),
-  });
+  const prometheus = async (): Promise<Environment> =>
+    options.metrics
+      ? {
+          OTEL_METRICS_EXPORTER: 'otlp,prometheus',
+          OTEL_EXPORTER_PROMETHEUS_HOST: '127.0.0.1',
+          OTEL_EXPORTER_PROMETHEUS_PORT: String(await freePort()),
+        }
+      : {};
+  const gateways: ServiceProcess[] = [];
   const workers: ServiceProcess[] = [];
-  const addWorker = async () => {
-    const own = await prometheus();
-    const name = { BATON_WORKER_ID: `worker-${workers.length + 1}` };
-    const worker = new ServiceProcess('worker', { ...env, ...name, ...own });
+  const addGateway = async () => {
+    const port = await freePort();
+    const own = { BATON_PORT: String(port), ...(await prometheus()) };
+    const gateway = new ServiceProcess('gateway', { ...common, ...own });
+    gateways.push(gateway);
+    return { url: `http://127.0.0.1:${port}`, process: await gateway.ready() };
+  };
+  const addWorker = async (env: Environment = {}) => {
+    const page = await prometheus();
+    const own = { BATON_WORKER_ID: `worker-${workers.length + 1}`, ...page, ...env };
+    const worker = new ServiceProcess('worker', { ...common, ...own });
     workers.push(worker);
     return worker.ready();
   };
   const stop = async () => {
-    await Promise.all([gateway, ...workers].map((process) => process.end('SIGTERM')));
+    await Promise.all([...gateways, ...workers].map((process) => process.end('SIGTERM')));
     await servers.stop();
     await rm(dataDir, { recursive: true });
   };
   try {
-    await gateway.ready();
-    await Promise.all(Array.from({ length: options.workers ?? 1 }, addWorker));
+    const { url, process } = await addGateway();
+    await Promise.all(Array.from({ length: options.workers ?? 1 }, () => addWorker()));
+    return {
+      url,
+      servers,
+      natsUrl: servers.nats.url,
+      gateway: process,
+      workers,
+      get processes() {
+        return [...gateways, ...workers];
+      },
+      addWorker,
+      addGateway,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;
   }
-  return { url: `http://127.0.0.1:${port}`, natsUrl: servers.nats.url, gateway, workers, addWorker, stop };
 }
