@@ -7,6 +7,8 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // As patient as the tests: how long something takes decides nothing.
+    expect: { poll: { timeout: 50_000 } },
     passWithNoTests: true,
     reporters: ['default', ['json', { outputFile: '.vitest/results.json' }]],
   },
