@@ -15,6 +15,7 @@ import { LogStore } from './log-store.ts';
 import { LogSubscription } from './log-subscription.ts';
 import { LogWriter } from './log-writer.ts';
 import { connectNats } from './nats-connection.ts';
+import { type Look, OpenGenerations } from './open-generations.ts';
 import { defaultLogSettings, type TokenLogSettings } from './settings.ts';
 import { ensureStreams } from './streams.ts';
 import { whileUnavailable } from './unavailable.ts';
@@ -32,16 +33,19 @@ export class TokenLog {
   readonly #ownsConnection: boolean;
   readonly #settings: TokenLogSettings;
   readonly #store: LogStore;
+  readonly #open: OpenGenerations;
 
   private constructor(
     connection: NatsConnection,
     ownsConnection: boolean,
     store: LogStore,
+    open: OpenGenerations,
     settings: TokenLogSettings,
   ) {
     this.connection = connection;
     this.#ownsConnection = ownsConnection;
     this.#store = store;
+    this.#open = open;
     this.#settings = settings;
   }
 
@@ -65,10 +69,16 @@ export class TokenLog {
           `NATS at ${connection.getServer()} runs without JetStream; start nats-server with -js`,
         );
       }
-      await whileUnavailable('open the token log', () => ensureStreams(manager, settings), settings);
+      const client = jetstream(connection, options);
+      const open = new OpenGenerations(client, manager, settings);
+      const ensure = async () => {
+        await ensureStreams(manager, settings);
+        await open.ensure();
+      };
+      await whileUnavailable('open the token log', ensure, settings);
       const maxPayload = connection.info?.max_payload ?? defaultMaxPayload;
-      const store = new LogStore(jetstream(connection, options), manager, settings, maxPayload);
-      return new TokenLog(connection, owned, store, settings);
+      const store = new LogStore(client, manager, settings, maxPayload);
+      return new TokenLog(connection, owned, store, open, settings);
     } catch (error) {
       if (owned) await connection.close();
       throw error;
@@ -85,7 +95,15 @@ export class TokenLog {
    * (`request_too_large`) where NATS does not take an entry of the job's size.
    */
   async appendQueued(job: GenerationJob): Promise<void> {
-    await this.#store.append(job.id, queuedEntry(job), null);
+    await Promise.all([this.#store.append(job.id, queuedEntry(job), null), this.#open.add(job.id)]);
+  }
+
+  /**
+   * Has somebody look after each generation that has not ended: `look` is asked about it every `everyMs`, here or in one
+   * other process that watches, until it says that it has. Gives a function that ends it.
+   */
+  watchOpen(look: Look, everyMs: number): Promise<() => void> {
+    return this.#open.watch(look, everyMs);
   }
 
   /**
@@ -99,6 +117,7 @@ export class TokenLog {
     while (state.terminal === null) {
       const entry: LogEntry =
         state.job === null ? queuedEntry(job) : { v: 1, kind: 'claimed', epoch: state.epoch + 1, worker };
+      if (entry.kind === 'queued') await this.#open.add(job.id);
       const result = await this.#store.append(job.id, entry, cursor.top);
       if ('conflict' in result) {
         for (const stored of result.conflict) cursor.advance(stored);

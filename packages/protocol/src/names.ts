@@ -25,6 +25,11 @@ export const logSubject = (shard: number, generationId: string): string =>
 export const liveSubject = (shard: number, generationId: string): string =>
   `baton.live.${shard}.${generationId}`;
 
+/** Generations that have not ended, as far as is known. */
+export const logOpenStream = 'BATON_OPEN';
+export const logOpenSubjects = 'baton.open.*';
+export const logOpenSubject = (generationId: string): string => `baton.open.${generationId}`;
+
 /** Redis keys of snapshots. A tenant's keys share a hash slot, so that one script may touch them all. */
 export const snapshotKeys = (tenant: string) => ({
   page: (key: string) => `${redisPrefix}:snapshot:{${tenant}}:page:${key}`,

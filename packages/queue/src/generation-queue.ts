@@ -78,6 +78,12 @@ export class GenerationQueue {
     return (await this.#ask(this.#queue.getJobState(generationId))) !== 'unknown';
   }
 
+  /** Why the job was refused; null where it was not. */
+  async refusal(generationId: string): Promise<string | null> {
+    const job = await this.#ask(this.#queue.getJob(generationId));
+    return job && (await this.#ask(job.isFailed())) ? job.failedReason : null;
+  }
+
   async counts(): Promise<QueueCounts> {
     const counts = await this.#ask(this.#queue.getJobCounts('wait', 'delayed', 'active', 'failed'));
     const { wait = 0, delayed = 0, active = 0, failed = 0 } = counts;

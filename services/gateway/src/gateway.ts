@@ -15,6 +15,8 @@ export interface GatewaySettings {
   readonly admin: boolean;
   /** A followed generation whose log stands still for this long is looked up in the queue. */
   readonly stalledAfterMs: number;
+  /** How often each generation that has not ended is looked up in the queue, whether somebody follows it or not. */
+  readonly sweepEveryMs: number;
   /** How often an idle connection hears from the gateway. */
   readonly keepAliveMs: number;
 }
@@ -24,6 +26,7 @@ export const defaultGatewaySettings: GatewaySettings = {
   admin: false,
   bodyLimit: 4 * 1024 * 1024,
   stalledAfterMs: 3000,
+  sweepEveryMs: 10_000,
   keepAliveMs: 15_000,
 };
 

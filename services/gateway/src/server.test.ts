@@ -174,9 +174,9 @@ describe('health', () => {
 });
 
 describe('generations', () => {
-  it('are put back when the queue has lost them', async () => {
+  it('are put back when the queue has lost them and somebody waits', async () => {
     await bench.stopConsumer();
-    const quick = await bench.startGateway({ stalledAfterMs: 50 });
+    const quick = await bench.startGateway({ stalledAfterMs: 50, sweepEveryMs: 3_600_000 });
     const created = await quick.client.responses.create({ model, input: 'hi', background: true });
     const response = quick.client.responses.retrieve(created.id, { stream: true });
     const events: { type: string }[] = [];
@@ -190,5 +190,20 @@ describe('generations', () => {
       type: 'response.completed',
       response: { output: [{ content: [{ text: answerText }] }] },
     });
+  });
+
+  it('are put back when the queue has lost them and nobody waits, also after NATS was away', async () => {
+    const own = await TestBench.start();
+    await own.stopConsumer();
+    const { client } = await own.startGateway({ sweepEveryMs: 50 });
+    await own.servers.nats.restart();
+    const created = await client.responses.create({ model, input: 'hi', background: true });
+    expect(await own.queue.remove(created.id)).toBe(true);
+    await expect.poll(() => own.queue.has(created.id)).toBe(true);
+    await own.startConsumer();
+    await expect
+      .poll(() => client.responses.retrieve(created.id))
+      .toMatchObject({ status: 'completed', output_text: answerText });
+    await own.stop();
   });
 });

@@ -15,6 +15,7 @@ import {
 } from 'fastify';
 import { asBatonError, errorBody, installErrorHandling } from './errors.ts';
 import { defaultGatewaySettings, type Gateway, type GatewaySettings } from './gateway.ts';
+import { startSweeping } from './generation/reconcile.ts';
 import { observeGateway } from './record.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { chatCompletionRoutes } from './routes/chat-completions.ts';
@@ -100,6 +101,8 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     stopping: stopping.signal,
   };
 
+  const stopSweeping = await startSweeping(gateway);
+
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
     requestIds.set(request.raw, request.id);
@@ -139,6 +142,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
       clearTimeout(deadline);
       clearInterval(idle);
       await tasks.settle(tidyUpMs);
+      stopSweeping();
       fleet.close();
     },
   };

@@ -1,11 +1,12 @@
-import type { GenerationJob, LogEntry, LogState } from '@baton/protocol';
+import type { LogEntry, LogState } from '@baton/protocol';
 import { GenerationError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
+import { reconcile } from './reconcile.ts';
 import type { Generation } from './submit.ts';
 
 /**
  * Every entry of a generation's log, in order, up to the terminal one. While it waits it sees to it that the end will
- * come: a job that the queue has lost is put back. Throws the reason of `signal`, and what the log throws.
+ * come: see `reconcile`. Throws the reason of `signal`, and what the log throws.
  */
 export async function* follow(
   gateway: Gateway,
@@ -14,7 +15,7 @@ export async function* follow(
 ): AsyncGenerator<LogEntry, void> {
   let progressed = true;
   const watch = setInterval(() => {
-    if (!progressed) void putBackIfLost(gateway, job).then((ended) => ended && clearInterval(watch));
+    if (!progressed) void reconcile(gateway, job.id).then((ended) => ended && clearInterval(watch));
     progressed = false;
   }, gateway.settings.stalledAfterMs);
   try {
@@ -55,20 +56,4 @@ export async function leave(
       }),
     ),
   );
-}
-
-/**
- * Adds the job again where the queue does not know it and the log has not ended: a Redis restart may lose its last
- * second. The queue is asked first, since a job leaves it only after its log has ended. True once the log has ended.
- */
-async function putBackIfLost({ queue, log, logger }: Gateway, job: GenerationJob): Promise<boolean> {
-  try {
-    if (await queue.has(job.id)) return false;
-    if ((await log.read(job.id))?.terminal) return true;
-    await queue.add(job);
-    logger.warn({ generation: job.id }, 'put back a generation that the queue had lost');
-  } catch (error) {
-    logger.warn({ err: error, generation: job.id }, 'cannot look after a stalled generation yet');
-  }
-  return false;
 }
