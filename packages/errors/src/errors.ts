@@ -43,6 +43,17 @@ export class NotFoundError extends BatonError {
   }
 }
 
+/** Nobody that is known here, or somebody who may not do this. */
+export class AccessError extends BatonError {
+  readonly code: 'invalid_api_key' | 'missing_scope';
+  readonly retryable = false;
+
+  constructor(code: AccessError['code'], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
 /** No room now. `retryAfterMs` is an honest estimate of when there will be. */
 export class OverloadedError extends BatonError {
   readonly code: 'overloaded' | 'rate_limit_exceeded';

@@ -1,5 +1,6 @@
 export { BatonError } from './baton-error.ts';
 export {
+  AccessError,
   CheckpointError,
   ConfigurationError,
   DependencyError,

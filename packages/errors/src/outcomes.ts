@@ -10,7 +10,7 @@ export type JobOutcome =
 interface Outcome {
   readonly status: number;
   /** The `type` of an OpenAI error body. */
-  readonly type: 'invalid_request_error' | 'authentication_error' | 'rate_limit_error' | 'server_error';
+  readonly type: 'invalid_request_error' | 'rate_limit_error' | 'server_error';
   readonly job: JobOutcome;
 }
 
@@ -37,6 +37,8 @@ export const outcomes = {
   response_not_found: notFound,
   route_not_found: notFound,
   worker_not_found: notFound,
+  invalid_api_key: { status: 401, type: 'invalid_request_error', job: 'fail' },
+  missing_scope: { status: 403, type: 'invalid_request_error', job: 'fail' },
   rate_limit_exceeded: { status: 429, type: 'rate_limit_error', job: 'retry' },
   overloaded: unavailable,
   dependency_unavailable: unavailable,

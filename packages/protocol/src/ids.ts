@@ -15,6 +15,11 @@ export function newId(prefix: IdPrefix): string {
  */
 export const generationId = z.string().regex(/^(resp|chatcmpl|cmpl)_[0-9a-f]{32}(-[0-9]{1,4})?$/);
 
+/** Whose requests and generations these are; part of Redis keys. */
+export const tenantName = z
+  .string()
+  .regex(/^[a-z0-9_-]{1,64}$/, 'must be 1 to 64 lower-case letters, digits, "_" or "-"');
+
 /** The generation that computes choice `index` of request `requestId`. */
 export function choiceGenerationId(requestId: string, index: number): string {
   return index === 0 ? requestId : `${requestId}-${index}`;

@@ -7,7 +7,7 @@ export {
   workerStates,
   workerStatusSchema,
 } from './fleet.ts';
-export { choiceGenerationId, generationId, type IdPrefix, newId } from './ids.ts';
+export { choiceGenerationId, generationId, type IdPrefix, newId, tenantName } from './ids.ts';
 export { type Endpoint, endpointSchema, type GenerationJob, generationJobSchema } from './job.ts';
 export {
   type FinishReason,
@@ -25,6 +25,7 @@ export {
 } from './log-entry.ts';
 export { applyEntry, crashesOf, emptyLogState, type LogState } from './log-state.ts';
 export {
+  apiKeysKey,
   commandSubject,
   heartbeatSubject,
   liveStreamSubjects,

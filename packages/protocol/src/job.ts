@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { generationId } from './ids.ts';
+import { generationId, tenantName } from './ids.ts';
 import { samplingSchema } from './sampling.ts';
 
 export const endpointSchema = z.enum(['responses', 'chat.completions', 'completions']);
@@ -12,7 +12,7 @@ export type Endpoint = z.infer<typeof endpointSchema>;
 export const generationJobSchema = z.strictObject({
   v: z.literal(1),
   id: generationId,
-  tenant: z.string().regex(/^[a-z0-9_-]{1,64}$/),
+  tenant: tenantName,
   endpoint: endpointSchema,
   model: z.string(),
   /** Milliseconds since the Unix epoch. */

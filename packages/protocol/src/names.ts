@@ -44,6 +44,9 @@ export const snapshotKeys = (tenant: string) => ({
 /** Tenants with snapshots, by their bytes. */
 export const snapshotTenants = `${redisPrefix}:snapshot-tenants`;
 
+/** A Redis hash of all API keys, by their id. */
+export const apiKeysKey = `${redisPrefix}:api-keys`;
+
 /** Where workers tell how they are. */
 export const heartbeatSubject = 'baton.fleet.heartbeat';
 /** Where one worker is told what to do; a worker's name may hold characters that a subject may not. */

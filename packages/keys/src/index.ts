@@ -1,0 +1,1 @@
+export { type ApiKey, ApiKeys, type NewKey, type Scope, scopes } from './api-keys.ts';
