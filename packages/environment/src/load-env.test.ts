@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { ConfigurationError } from '@baton/errors';
 import { describe, expect, it } from 'vitest';
+import { checkAccess } from './check-access.ts';
 import { loadEnv } from './load-env.ts';
 import { variables } from './variables.ts';
 
@@ -20,6 +21,8 @@ describe('loadEnv', () => {
     ['BATON_REDIS_URL', 'localhost:6379', 'redis://'],
     ['BATON_NATS_URL', 'http://localhost:4222', 'nats://'],
     ['BATON_LOG_LEVEL', 'loud', 'trace, debug'],
+    ['BATON_ALLOWED_ORIGINS', 'https://a.example,https://b.example/path', 'origins such as'],
+    ['BATON_TRUSTED_PROXIES', '10.0.0.0/8,proxy', 'networks such as'],
     ['BATON_WORKER_ID', 'a b', 'letters, digits'],
   ] as const)('refuses %s=%s by name', (name, value, reason) => {
     const load = () => loadEnv({ [name]: value }, [name]);
@@ -38,6 +41,20 @@ describe('loadEnv', () => {
     expect(() => loadEnv({ BATON_WORKER: '3' }, [])).toThrow(
       'BATON_WORKER is not a setting of Baton; did you mean BATON_WORKERS?',
     );
+  });
+});
+
+describe('checkAccess', () => {
+  it.each(['0.0.0.0', '::', '192.168.0.4', 'example.com'])(
+    'lets nobody listen on %s without keys',
+    (host) => {
+      expect(() => checkAccess({ BATON_AUTH: 'none', BATON_HOST: host })).toThrow(`BATON_HOST=${host}`);
+      expect(() => checkAccess({ BATON_AUTH: 'keys', BATON_HOST: host })).not.toThrow();
+    },
+  );
+
+  it.each(['127.0.0.1', '127.1.2.3', '::1', 'localhost'])('lets anybody listen on %s', (host) => {
+    expect(() => checkAccess({ BATON_AUTH: 'none', BATON_HOST: host })).not.toThrow();
   });
 });
 

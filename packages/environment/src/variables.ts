@@ -17,6 +17,23 @@ const url = (...protocols: string[]) =>
 
 const text = z.string().min(1, 'must not be empty');
 
+const list = (item: z.ZodType<string, string>) =>
+  z
+    .string()
+    .transform((value) => value.split(',').map((part) => part.trim()))
+    .pipe(z.array(item));
+
+const origin = z
+  .string()
+  .refine(
+    (value) => URL.canParse(value) && new URL(value).origin === value,
+    'must be origins such as https://chat.example.com',
+  );
+
+const network = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], {
+  error: 'must be addresses or networks such as 10.0.0.0/8',
+});
+
 /**
  * Every variable Baton reads, with its check. A variable without a default is `undefined` when unset.
  * Standard variables of other projects (`OTEL_*`, `HF_ENDPOINT`, `HF_TOKEN`) keep their own meaning and are not listed.
@@ -32,7 +49,13 @@ export const variables = {
   BATON_REDIS_URL: url('redis:', 'rediss:').optional(),
   /** NATS with JetStream that holds the token logs. Unset: `npm start` starts one of its own. */
   BATON_NATS_URL: url('nats:', 'tls:').optional(),
-  /** Address the gateway listens on. Without API keys, leave it on loopback. */
+  /** Who may use the gateway: whoever has a key of `baton keys`, or anybody, which it then allows on loopback alone. */
+  BATON_AUTH: z.enum(['none', 'keys'], 'must be none or keys').default('none'),
+  /** Origins whose web pages may use the gateway, with commas between. Unset: none. */
+  BATON_ALLOWED_ORIGINS: list(origin).optional(),
+  /** Addresses and networks of reverse proxies in front of the gateway, with commas between. Unset: none. */
+  BATON_TRUSTED_PROXIES: list(network).optional(),
+  /** Address the gateway listens on. Other than loopback it needs BATON_AUTH=keys. */
   BATON_HOST: text.default('127.0.0.1'),
   /** Port the gateway listens on. */
   BATON_PORT: wholeNumber(0, 65_535).default(8080),

@@ -14,6 +14,8 @@ export type RequestErrorCode = Extract<
   | 'context_length_exceeded'
   | 'steering_not_supported'
   | 'request_too_large'
+  | 'headers_too_large'
+  | 'request_timeout'
   | 'unsupported_media_type'
 >;
 
@@ -45,7 +47,7 @@ export class NotFoundError extends BatonError {
 
 /** Nobody that is known here, or somebody who may not do this. */
 export class AccessError extends BatonError {
-  readonly code: 'invalid_api_key' | 'missing_scope';
+  readonly code: 'invalid_api_key' | 'missing_scope' | 'origin_not_allowed';
   readonly retryable = false;
 
   constructor(code: AccessError['code'], message: string) {

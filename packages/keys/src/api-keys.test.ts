@@ -19,7 +19,13 @@ describe('ApiKeys', () => {
   it('finds whose key it is until it is revoked, also from elsewhere', async () => {
     const elsewhere = await ApiKeys.open(redis.url);
     const { id, key } = await keys.create({ tenant: 'acme', scopes: ['inference'], name: 'laptop' });
-    const found = { id, tenant: 'acme', scopes: ['inference'], name: 'laptop', createdAt: expect.any(Number) };
+    const found = {
+      id,
+      tenant: 'acme',
+      scopes: ['inference'],
+      name: 'laptop',
+      createdAt: expect.any(Number),
+    };
     expect(await elsewhere.find(key)).toEqual(found);
     expect(await elsewhere.list()).toContainEqual(found);
     expect(await keys.revoke(id)).toBe(true);

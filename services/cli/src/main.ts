@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { convertCommand } from './commands/convert.ts';
+import { keysCommand } from './commands/keys.ts';
 import { pullCommand } from './commands/pull.ts';
 import { qualityCommand } from './commands/quality.ts';
 import { randomCheckpointCommand } from './commands/random-checkpoint.ts';
@@ -19,6 +20,7 @@ const program = new Command('baton')
     'Distributed serving for NVIDIA Hymba: a running session moves between machines and outlives them.',
   )
   .addCommand(startCommand())
+  .addCommand(keysCommand())
   .addCommand(pullCommand())
   .addCommand(convertCommand())
   .addCommand(qualityCommand())

@@ -1,4 +1,7 @@
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import {
+  AccessError,
   BatonError,
   type ErrorCode,
   NotFoundError,
@@ -67,6 +70,10 @@ export function installErrorHandling(app: FastifyInstance): void {
     // A client that has left gets no answer, and nothing went wrong.
     if (status >= 500 && !reply.raw.destroyed)
       request.log.error({ err: error.cause ?? error }, error.message);
+    if (error instanceof AccessError) {
+      request.log.info({ ip: request.ip, code: error.code }, 'refused a request');
+      if (status === 401) reply.header('www-authenticate', 'Bearer');
+    }
     if (error instanceof OverloadedError) {
       reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
       reply.header('retry-after-ms', error.retryAfterMs);
@@ -80,4 +87,34 @@ export function installErrorHandling(app: FastifyInstance): void {
     const hint = methods.length > 0 ? `; ${methods.join(' and ')} does` : '';
     throw new NotFoundError('route_not_found', `${request.method} ${path} does not exist here${hint}`);
   });
+}
+
+/** Answers what never became a request, on its bare connection, which ends with it. */
+export function answerBrokenRequest(thrown: Error, socket: Socket): void {
+  const { code } = thrown as NodeJS.ErrnoException;
+  // Not into an answer that is under way.
+  if (code !== 'ECONNRESET' && socket.writable && socket.bytesWritten === 0) {
+    const error = brokenRequest(code, thrown.message);
+    const { status } = outcomeOf(error.code);
+    const body = JSON.stringify(errorBody(error));
+    const head = [
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+      'content-type: application/json; charset=utf-8',
+      `content-length: ${Buffer.byteLength(body)}`,
+      'connection: close',
+    ];
+    socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  }
+  socket.destroySoon();
+}
+
+function brokenRequest(code: string | undefined, message: string): RequestError {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new RequestError('request_timeout', 'the request did not arrive in time');
+    case 'HPE_HEADER_OVERFLOW':
+      return new RequestError('headers_too_large', 'the headers are larger than this server takes');
+    default:
+      return new RequestError('invalid_request', `this is no HTTP request: ${message}`);
+  }
 }

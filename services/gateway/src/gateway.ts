@@ -11,8 +11,12 @@ export interface GatewaySettings {
   readonly queueLimit: number;
   /** Largest request body and WebSocket message, in bytes. */
   readonly bodyLimit: number;
-  /** Whether operators' routes are there for whoever reaches this gateway. */
-  readonly admin: boolean;
+  /** Origins (`https://chat.example.com`) whose pages may use this gateway. */
+  readonly allowedOrigins: readonly string[];
+  /** Addresses and networks of proxies that are believed in whom they forward for. */
+  readonly trustedProxies: readonly string[];
+  /** How long a request may take to arrive. */
+  readonly requestTimeoutMs: number;
   /** A followed generation whose log stands still for this long is looked up in the queue. */
   readonly stalledAfterMs: number;
   /** How often each generation that has not ended is looked up in the queue, whether somebody follows it or not. */
@@ -23,7 +27,9 @@ export interface GatewaySettings {
 
 export const defaultGatewaySettings: GatewaySettings = {
   queueLimit: 1000,
-  admin: false,
+  allowedOrigins: [],
+  trustedProxies: [],
+  requestTimeoutMs: 60_000,
   bodyLimit: 4 * 1024 * 1024,
   stalledAfterMs: 3000,
   sweepEveryMs: 10_000,
@@ -43,4 +49,9 @@ export interface Gateway {
   readonly tasks: RunningTasks;
   /** Aborted when the gateway stops waiting for its connections. */
   readonly stopping: AbortSignal;
+}
+
+/** The gateway as the tenant sees it whose request it is: what belongs to others is not there. */
+export interface TenantGateway extends Gateway {
+  readonly tenant: string;
 }

@@ -113,6 +113,7 @@ describe('the gateway process', () => {
   it.each([
     ['BATON_REDIS_URL', { BATON_REDIS_URL: '' }],
     ['BATON_PORT', { BATON_PORT: 'x' }],
+    ['BATON_AUTH=keys', { BATON_HOST: '0.0.0.0' }],
     ['NATS at nats://127.0.0.1:1', { BATON_NATS_URL: 'nats://127.0.0.1:1' }],
     ['Redis at 127.0.0.1:1', { BATON_REDIS_URL: 'redis://127.0.0.1:1' }],
     ['/nowhere/config.json', { BATON_MODEL: '/nowhere' }],
@@ -120,6 +121,24 @@ describe('the gateway process', () => {
     const { exited, output } = start(env);
     expect(await exited).toBe(1);
     expect(output.join('').trim().split('\n')).toEqual([expect.stringContaining(named)]);
+  });
+
+  it('asks for keys where it is told to, and notes whom it refused, as proxies that it trusts tell it', async () => {
+    const { ready, output } = start({
+      BATON_AUTH: 'keys',
+      BATON_HOST: '0.0.0.0',
+      BATON_TRUSTED_PROXIES: '127.0.0.0/8',
+    });
+    const { url, msg } = await ready;
+    expect(msg).toBe('ready; clients need API keys');
+    const asked = { authorization: 'Bearer sk-wrong', 'x-forwarded-for': '203.0.113.9' };
+    expect((await post(url, chat, asked)).status).toBe(401);
+    const { key } = await bench.keys.create({ tenant: 'acme', scopes: ['inference'], name: '' });
+    expect((await post(url, chat, { authorization: `Bearer ${key}` })).status).toBe(200);
+    while (!output.some((line) => line.includes('refused'))) await new Promise(setImmediate);
+    const [refusal] = output.filter((line) => line.includes('refused')).map((line) => JSON.parse(line));
+    expect(refusal).toMatchObject({ ip: '203.0.113.9', code: 'invalid_api_key' });
+    expect(output.join('')).not.toMatch(/sk-wrong|sk-baton/);
   });
 
   it('names a port that is taken', async () => {

@@ -1,7 +1,8 @@
 import { hostname } from 'node:os';
-import { loadEnv } from '@baton/environment';
+import { checkAccess, loadEnv } from '@baton/environment';
 import { BatonError, ConfigurationError } from '@baton/errors';
 import { embeddedModel } from '@baton/hymba';
+import { ApiKeys } from '@baton/keys';
 import { TokenLog } from '@baton/log';
 import { GenerationQueue } from '@baton/queue';
 import { openSnapshotStore } from '@baton/snapshot';
@@ -10,14 +11,15 @@ import packageJson from '../package.json' with { type: 'json' };
 import { loadServedModel } from './served-model.ts';
 import { createGatewayServer } from './server.ts';
 
-const loopback = ['127.0.0.1', '::1', 'localhost'];
-
 async function main(): Promise<void> {
   const env = loadEnv(process.env, [
     'BATON_MODEL',
     'BATON_MODEL_NAME',
     'BATON_REDIS_URL',
     'BATON_NATS_URL',
+    'BATON_AUTH',
+    'BATON_ALLOWED_ORIGINS',
+    'BATON_TRUSTED_PROXIES',
     'BATON_HOST',
     'BATON_PORT',
     'BATON_QUEUE_LIMIT',
@@ -32,6 +34,7 @@ async function main(): Promise<void> {
     'BATON_SHUTDOWN_TIMEOUT',
     'BATON_LOG_LEVEL',
   ]);
+  checkAccess(env);
   const { BATON_REDIS_URL: redisUrl, BATON_NATS_URL: natsUrl } = env;
   if (redisUrl === undefined || natsUrl === undefined) {
     throw new ConfigurationError('BATON_REDIS_URL and BATON_NATS_URL must be set (npm start sets them)');
@@ -44,9 +47,9 @@ async function main(): Promise<void> {
   });
 
   const model = await loadServedModel(env.BATON_MODEL ?? embeddedModel, env.BATON_MODEL_NAME);
-  const queue = await GenerationQueue.open(redisUrl, {
-    onError: (error) => logger.error({ err: error }, error.message),
-  });
+  const onError = (error: BatonError) => logger.error({ err: error }, error.message);
+  const queue = await GenerationQueue.open(redisUrl, { onError });
+  const keys = env.BATON_AUTH === 'keys' ? await ApiKeys.open(redisUrl, { onError }) : null;
   const log = await TokenLog.open(natsUrl, {
     shards: env.BATON_LOG_SHARDS,
     replicas: env.BATON_LOG_REPLICAS,
@@ -62,11 +65,13 @@ async function main(): Promise<void> {
     log,
     queue,
     snapshots,
+    keys,
     logger,
     settings: {
       queueLimit: env.BATON_QUEUE_LIMIT,
       bodyLimit: env.BATON_BODY_LIMIT,
-      admin: loopback.includes(env.BATON_HOST),
+      allowedOrigins: env.BATON_ALLOWED_ORIGINS ?? [],
+      trustedProxies: env.BATON_TRUSTED_PROXIES ?? [],
     },
   });
 
@@ -76,7 +81,7 @@ async function main(): Promise<void> {
     stopping = true;
     logger.info({ reason }, 'stopping');
     await server.stop(env.BATON_SHUTDOWN_TIMEOUT * 1000);
-    await Promise.allSettled([queue.close(), log.close(), snapshots.close()]);
+    await Promise.allSettled([queue.close(), log.close(), snapshots.close(), keys?.close()]);
     await telemetry.shutdown();
     process.exit();
   };
@@ -86,12 +91,11 @@ async function main(): Promise<void> {
   process.once('disconnect', () => void stop('parent process is gone'));
 
   const url = await listen(server.app, env.BATON_HOST, env.BATON_PORT);
-  const open = !loopback.includes(env.BATON_HOST);
-  logger[open ? 'warn' : 'info'](
+  logger.info(
     { url, model: model.name, contextLength: model.contextLength },
-    open
-      ? 'ready; without API keys, whoever reaches this address can use it'
-      : 'ready; listens on loopback only, since there are no API keys',
+    keys
+      ? 'ready; clients need API keys'
+      : 'ready; listens on loopback only, since it asks for no API keys (BATON_AUTH=none)',
   );
   process.send?.('ready');
 }

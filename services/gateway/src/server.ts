@@ -1,10 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import { OverloadedError } from '@baton/errors';
 import { FleetWatch } from '@baton/fleet';
+import type { ApiKeys } from '@baton/keys';
 import type { TokenLog } from '@baton/log';
 import { newId } from '@baton/protocol';
 import type { GenerationQueue } from '@baton/queue';
 import type { SnapshotStore } from '@baton/snapshot';
+import cors from '@fastify/cors';
+import helmet from '@fastify/helmet';
 import websocket from '@fastify/websocket';
 import {
   type FastifyBaseLogger,
@@ -13,7 +16,9 @@ import {
   fastify,
   LogController,
 } from 'fastify';
-import { asBatonError, errorBody, installErrorHandling } from './errors.ts';
+import { requireScope } from './auth/access.ts';
+import { checkOrigin } from './auth/origins.ts';
+import { answerBrokenRequest, asBatonError, errorBody, installErrorHandling } from './errors.ts';
 import { defaultGatewaySettings, type Gateway, type GatewaySettings } from './gateway.ts';
 import { startSweeping } from './generation/reconcile.ts';
 import { observeGateway } from './record.ts';
@@ -27,6 +32,12 @@ import { RunningTasks } from './running-tasks.ts';
 import type { ServedModel } from './served-model.ts';
 import { chooseSubprotocol } from './ws/subprotocol.ts';
 
+/** Nothing that this server answers is a page. */
+const apiContentPolicy = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
+
+/** Headers that pages may read, beside those that every page may. */
+const exposedHeaders = ['x-request-id', 'retry-after', 'retry-after-ms'];
+
 /** How long cancelling what nobody can read any more may hold up a stop. */
 const tidyUpMs = 1000;
 
@@ -35,6 +46,8 @@ export interface GatewayServerOptions {
   readonly log: TokenLog;
   readonly queue: GenerationQueue;
   readonly snapshots?: SnapshotStore;
+  /** Null or missing: anybody may use it. */
+  readonly keys?: ApiKeys | null;
   readonly settings?: Partial<GatewaySettings>;
   readonly logger?: FastifyBaseLogger;
 }
@@ -54,6 +67,14 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   const app = fastify({
     ...(options.logger && { loggerInstance: options.logger }),
     bodyLimit: settings.bodyLimit,
+    requestTimeout: settings.requestTimeoutMs,
+    // Node would otherwise look every 30 seconds only.
+    http: {
+      headersTimeout: settings.requestTimeoutMs,
+      connectionsCheckingInterval: settings.requestTimeoutMs,
+    },
+    clientErrorHandler: answerBrokenRequest,
+    trustProxy: settings.trustedProxies.length > 0 ? [...settings.trustedProxies] : false,
     exposeHeadRoutes: false,
     // Ids are ours, so that they are unique.
     requestIdHeader: false,
@@ -69,7 +90,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     },
   });
   const stopping = new AbortController();
-  const { model, log, queue } = options;
+  const { model, log, queue, keys = null } = options;
   /** An upgrade is not answered by Fastify's reply. */
   const requestIds = new WeakMap<IncomingMessage, string>();
   const tasks = new RunningTasks();
@@ -108,6 +129,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     requestIds.set(request.raw, request.id);
   });
   app.addHook('onClose', observeGateway({ queue, fleet, sockets: () => app.websocketServer.clients }));
+  app.decorateRequest('access', null);
   app.removeContentTypeParser('text/plain');
   installErrorHandling(app);
   await app.register(websocket, {
@@ -120,13 +142,26 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   app.websocketServer.on('headers', (headers, request) => {
     headers.push(`x-request-id: ${requestIds.get(request)}`);
   });
+  // After the WebSocket plugin, which ends the connection of an upgrade that is refused.
+  app.addHook('onRequest', checkOrigin(settings.allowedOrigins));
+  await app.register(helmet, { contentSecurityPolicy: { directives: apiContentPolicy } });
+  await app.register(cors, {
+    origin: [...settings.allowedOrigins],
+    methods: ['GET', 'POST', 'DELETE'],
+    exposedHeaders: [...exposedHeaders],
+    maxAge: 600,
+  });
+  healthRoutes(app, gateway);
   await app.register(async (routes) => {
-    healthRoutes(routes, gateway);
+    routes.addHook('onRequest', requireScope(keys, 'inference'));
     modelRoutes(routes, gateway);
     chatCompletionRoutes(routes, gateway);
     completionRoutes(routes, gateway);
     responseRoutes(routes, gateway);
-    if (settings.admin) adminRoutes(routes, gateway);
+  });
+  await app.register(async (routes) => {
+    routes.addHook('onRequest', requireScope(keys, 'admin'));
+    adminRoutes(routes, gateway);
   });
 
   return {

@@ -21,4 +21,5 @@ it("names workers after their machine where others may see them, or by the user'
 
 it("refuses a gateway's wrong setting before anything starts", () => {
   expect(() => readSettings({ BATON_BODY_LIMIT: 'big' })).toThrow(ConfigurationError);
+  expect(() => readSettings({ BATON_HOST: '0.0.0.0' })).toThrow(ConfigurationError);
 });

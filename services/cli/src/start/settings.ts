@@ -1,6 +1,6 @@
 import { availableParallelism, hostname } from 'node:os';
 import { basename, resolve } from 'node:path';
-import { type Environment, loadEnv, type VariableName, variables } from '@baton/environment';
+import { checkAccess, type Environment, loadEnv, type VariableName, variables } from '@baton/environment';
 import { embeddedModel } from '@baton/hymba';
 
 const allVariables = Object.keys(variables) as VariableName[];
@@ -20,6 +20,7 @@ export interface StartSettings {
 /** Reads every setting, those of the gateway and the workers too, so that a wrong one is reported before anything starts. */
 export function readSettings(source: NodeJS.ProcessEnv): StartSettings {
   const env = loadEnv(source, allVariables);
+  checkAccess(env);
   const modelDir = resolve(env.BATON_MODEL ?? embeddedModel);
   const ownServers = env.BATON_REDIS_URL === undefined && env.BATON_NATS_URL === undefined;
   // Servers that are shared with other machines may see their workers too.

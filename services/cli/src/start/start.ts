@@ -90,6 +90,13 @@ async function bringUp(source: NodeJS.ProcessEnv, stop: StopRequest, fleet: Flee
   const baseUrl = `http://${reachableAt(env.BATON_HOST)}:${port}`;
   await unlessAborted(fleet.untilReady(), stop.requested);
   await waitUntilReady(baseUrl, stop.requested, say);
+  if (env.BATON_AUTH === 'keys') {
+    say(
+      `\nBaton is ready: ${baseUrl} serves ${modelName} to whoever has a key. Ctrl-C stops it. This makes a key, in ${root}:`,
+    );
+    say(`\n  npm run baton -- keys create --redis ${redisUrl}`);
+    return;
+  }
   say(
     `\nBaton is ready: ${baseUrl} serves ${modelName}. Ctrl-C stops it. Try, in another terminal, in ${root}:`,
   );

@@ -5,7 +5,7 @@ import type { GenerationJob, LogState } from '@baton/protocol';
 import { attributes, linksTo, requestSpan } from '@baton/telemetry';
 import type { Item } from '../api/items.ts';
 import type { ToolDefinition } from '../api/tools.ts';
-import type { Gateway } from '../gateway.ts';
+import type { TenantGateway } from '../gateway.ts';
 import { itemsOfOutput } from '../render/output-items.ts';
 import { readResponseEcho } from '../render/response-object.ts';
 import type { ServedModel } from '../served-model.ts';
@@ -48,7 +48,7 @@ export function renderTurn(
  * that its state can be gone on from; where instructions or tools are others the prompt begins differently and is rendered
  * as a whole. Throws `RequestError` or `NotFoundError` for a response that cannot be continued.
  */
-export async function nextTurn(gateway: Gateway, previousId: string, turn: TurnInput): Promise<Turn> {
+export async function nextTurn(gateway: TenantGateway, previousId: string, turn: TurnInput): Promise<Turn> {
   const { model } = gateway;
   const past = await readPast(gateway, previousId);
   const { state, job } = past;
@@ -69,7 +69,7 @@ function newMessages(model: ServedModel, items: readonly Item[]): TurnMessage[] 
   return turnMessages(items, model, (i) => `input[${i}]`);
 }
 
-async function readPast(gateway: Gateway, responseId: string): Promise<Past> {
+async function readPast(gateway: TenantGateway, responseId: string): Promise<Past> {
   const past = await readResponse(gateway, responseId, 'previous_response_id');
   const { terminal } = past.state;
   if (terminal?.kind === 'finish') return past;
@@ -78,7 +78,7 @@ async function readPast(gateway: Gateway, responseId: string): Promise<Past> {
 }
 
 /** All messages up to and with a response, the first one first. */
-async function historyOf(gateway: Gateway, { state, job }: Past): Promise<TurnMessage[]> {
+async function historyOf(gateway: TenantGateway, { state, job }: Past): Promise<TurnMessage[]> {
   const { previous_response_id, input, generate, tool_calls } = readResponseEcho(job);
   const before =
     previous_response_id === null

@@ -3,10 +3,9 @@ import { type GenerationJob, newId } from '@baton/protocol';
 import type { InputItem, Item } from '../api/items.ts';
 import { resolveSampling } from '../api/resolve-sampling.ts';
 import type { ResponseFields } from '../api/response-request.ts';
-import type { Gateway } from '../gateway.ts';
+import type { Gateway, TenantGateway } from '../gateway.ts';
 import { type ResponseEvent, responseEvents } from '../render/response-events.ts';
 import type { ResponseEcho } from '../render/response-object.ts';
-import { defaultTenant } from '../tenant.ts';
 import { nextTurn, renderTurn } from './conversation.ts';
 import { follow } from './follow.ts';
 import { toolCallRulesOf } from './messages.ts';
@@ -19,7 +18,7 @@ import type { Generation } from './submit.ts';
  * what cannot be run.
  */
 export async function responseJob(
-  gateway: Gateway,
+  gateway: TenantGateway,
   body: ResponseFields,
   { generate }: { readonly generate: boolean },
 ): Promise<GenerationJob> {
@@ -70,7 +69,7 @@ export async function responseJob(
   return {
     v: 1,
     id: newId('resp'),
-    tenant: defaultTenant,
+    tenant: gateway.tenant,
     endpoint: 'responses',
     model: model.name,
     created_at: Date.now(),
@@ -82,7 +81,7 @@ export async function responseJob(
   };
 }
 
-async function resolveItem(gateway: Gateway, item: InputItem, param: string): Promise<Item> {
+async function resolveItem(gateway: TenantGateway, item: InputItem, param: string): Promise<Item> {
   if (item.type !== 'item_reference') return item;
   const found = await findItem(gateway, item.id);
   if (found) return found;

@@ -1,10 +1,9 @@
 import { NotFoundError } from '@baton/errors';
 import { type GenerationJob, generationId, type LogState } from '@baton/protocol';
 import type { Item } from '../api/items.ts';
-import type { Gateway } from '../gateway.ts';
+import type { TenantGateway } from '../gateway.ts';
 import { itemsOfOutput } from '../render/output-items.ts';
 import { readResponseEcho } from '../render/response-object.ts';
-import { defaultTenant } from '../tenant.ts';
 import { cancelGeneration } from './cancel.ts';
 
 /**
@@ -12,7 +11,7 @@ import { cancelGeneration } from './cancel.ts';
  * none that this client may see.
  */
 export async function readResponse(
-  gateway: Gateway,
+  gateway: TenantGateway,
   responseId: string,
   param = 'response_id',
 ): Promise<{ state: LogState; job: GenerationJob }> {
@@ -22,17 +21,17 @@ export async function readResponse(
 }
 
 /** Null where there is no response that this client may see, or no longer. */
-export async function findResponse(gateway: Gateway, responseId: string): Promise<LogState | null> {
+export async function findResponse(gateway: TenantGateway, responseId: string): Promise<LogState | null> {
   if (!generationId.safeParse(responseId).success) return null;
   const state = await gateway.log.read(responseId);
-  if (state?.job?.endpoint !== 'responses' || state.job.tenant !== defaultTenant) return null;
+  if (state?.job?.endpoint !== 'responses' || state.job.tenant !== gateway.tenant) return null;
   return readResponseEcho(state.job).store ? state : null;
 }
 
 const itemId = /^(?:msg|fc|fco)_([0-9a-f]{32})(?:_(in_)?(\d{1,4}))?$/;
 
 /** An item that a stored response was asked with, or that it put out and finished; null where there is none. */
-export async function findItem(gateway: Gateway, id: string): Promise<Item | null> {
+export async function findItem(gateway: TenantGateway, id: string): Promise<Item | null> {
   const [, hex, isInput, index = '0'] = itemId.exec(id) ?? [];
   const state = hex === undefined ? null : await findResponse(gateway, `resp_${hex}`);
   if (!state?.job) return null;
@@ -45,7 +44,7 @@ export async function findItem(gateway: Gateway, id: string): Promise<Item | nul
  * Forgets a response, its log and its state; one that still runs is stopped. Throws `NotFoundError` where there is none that
  * this client may see.
  */
-export async function deleteResponse(gateway: Gateway, responseId: string): Promise<void> {
+export async function deleteResponse(gateway: TenantGateway, responseId: string): Promise<void> {
   const { job } = await readResponse(gateway, responseId);
   await gateway.queue.remove(responseId);
   await cancelGeneration(gateway, job);

@@ -5,7 +5,7 @@ import { type ChatRequest, type ChatRequestMessage, chatRequest } from '../api/c
 import { templateRole } from '../api/content.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { choiceSeed, resolveSampling } from '../api/resolve-sampling.ts';
-import type { Gateway } from '../gateway.ts';
+import type { Gateway, TenantGateway } from '../gateway.ts';
 import { finish, leave } from '../generation/follow.ts';
 import {
   callingMessage,
@@ -20,7 +20,6 @@ import { type ChatEcho, chatChunks, chatCompletion, chatUsageChunk } from '../re
 import type { CompletionHead } from '../render/completion-head.ts';
 import type { ServedModel } from '../served-model.ts';
 import { clientSignal, sendFrames } from '../sse.ts';
-import { defaultTenant } from '../tenant.ts';
 import { completionFrames } from './completion-frames.ts';
 import { traced } from './traced.ts';
 
@@ -30,10 +29,10 @@ export function chatCompletionRoutes(app: FastifyInstance, gateway: Gateway): vo
 
   app.post(
     '/v1/chat/completions',
-    traced(gateway, async (request, reply) => {
+    traced(gateway, async (request, reply, gateway) => {
       const { body, head, jobs } = await withSpan('validate', {}, () => {
         const body = parseRequest(chatRequest, request.body);
-        return { body, ...chatJobs(body, model) };
+        return { body, ...chatJobs(body, gateway) };
       });
       const signal = clientSignal(reply, stopping);
       await admit(gateway, jobs.length);
@@ -63,7 +62,10 @@ export function chatCompletionRoutes(app: FastifyInstance, gateway: Gateway): vo
 }
 
 /** One job for each choice. Throws `RequestError` or `NotFoundError` for what cannot be run. */
-function chatJobs(body: ChatRequest, model: ServedModel): { head: CompletionHead; jobs: GenerationJob[] } {
+function chatJobs(
+  body: ChatRequest,
+  { model, tenant }: TenantGateway,
+): { head: CompletionHead; jobs: GenerationJob[] } {
   requireModel(body.model, model);
   const offered = body.tools ?? [];
   const tool_calls = toolCallRulesOf(model, offered);
@@ -97,7 +99,7 @@ function chatJobs(body: ChatRequest, model: ServedModel): { head: CompletionHead
     (_, index): GenerationJob => ({
       v: 1,
       id: choiceGenerationId(id, index),
-      tenant: defaultTenant,
+      tenant,
       endpoint: 'chat.completions',
       model: model.name,
       created_at: now,

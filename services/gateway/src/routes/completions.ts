@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify';
 import { type CompletionRequest, completionRequest } from '../api/completion-request.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { choiceSeed, resolveSampling } from '../api/resolve-sampling.ts';
-import type { Gateway } from '../gateway.ts';
+import type { Gateway, TenantGateway } from '../gateway.ts';
 import { finish, leave } from '../generation/follow.ts';
 import { plainPrompt, requireModel } from '../generation/prompt.ts';
 import { admit, enqueue, subscribeAll } from '../generation/submit.ts';
@@ -18,7 +18,6 @@ import {
 } from '../render/completions.ts';
 import type { ServedModel } from '../served-model.ts';
 import { clientSignal, sendFrames } from '../sse.ts';
-import { defaultTenant } from '../tenant.ts';
 import { completionFrames } from './completion-frames.ts';
 import { traced } from './traced.ts';
 
@@ -33,10 +32,10 @@ export function completionRoutes(app: FastifyInstance, gateway: Gateway): void {
 
   app.post(
     '/v1/completions',
-    traced(gateway, async (request, reply) => {
+    traced(gateway, async (request, reply, gateway) => {
       const { body, head, jobs } = await withSpan('validate', {}, () => {
         const body = parseRequest(completionRequest, request.body);
-        return { body, ...completionJobs(body, model) };
+        return { body, ...completionJobs(body, gateway) };
       });
       const choicesPerPrompt = body.n ?? 1;
       const signal = clientSignal(reply, stopping);
@@ -70,7 +69,7 @@ export function completionRoutes(app: FastifyInstance, gateway: Gateway): void {
 /** One job for each choice of each prompt, prompt by prompt. Throws what a request that cannot be run gets. */
 function completionJobs(
   body: CompletionRequest,
-  model: ServedModel,
+  { model, tenant }: TenantGateway,
 ): { head: CompletionHead; jobs: GenerationJob[] } {
   requireModel(body.model, model);
   const choices = body.n ?? 1;
@@ -104,7 +103,7 @@ function completionJobs(
       (_, choice): GenerationJob => ({
         v: 1,
         id: choiceGenerationId(id, p * choices + choice),
-        tenant: defaultTenant,
+        tenant,
         endpoint: 'completions',
         model: model.name,
         created_at: now,

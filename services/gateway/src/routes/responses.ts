@@ -6,6 +6,7 @@ import { cursor } from '../api/cursor.ts';
 import { pageQuery } from '../api/page-query.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { responseRequest } from '../api/response-request.ts';
+import { accessOf } from '../auth/access.ts';
 import type { Gateway } from '../gateway.ts';
 import { cancelGeneration } from '../generation/cancel.ts';
 import { finish, leave } from '../generation/follow.ts';
@@ -40,7 +41,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
 
   app.post(
     '/v1/responses',
-    traced(gateway, async (request, reply) => {
+    traced(gateway, async (request, reply, gateway) => {
       const { body, job } = await withSpan('validate', {}, async () => {
         const body = parseRequest(responseRequest, request.body);
         return { body, job: await responseJob(gateway, body, { generate: true }) };
@@ -64,7 +65,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
 
   app.get<{ Params: { id: string } }>(
     '/v1/responses/:id',
-    traced(gateway, async (request, reply) => {
+    traced(gateway, async (request, reply, gateway) => {
       const { stream, starting_after } = parseRequest(responseQuery, request.query);
       const { id } = request.params as { id: string };
       const { state, job } = await readResponse(gateway, id);
@@ -83,7 +84,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
 
   app.delete<{ Params: { id: string } }>(
     '/v1/responses/:id',
-    traced(gateway, async (request) => {
+    traced(gateway, async (request, _, gateway) => {
       const { id } = request.params as { id: string };
       await deleteResponse(gateway, id);
       return { id, object: 'response', deleted: true };
@@ -92,7 +93,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
 
   app.post<{ Params: { id: string } }>(
     '/v1/responses/:id/cancel',
-    traced(gateway, async (request) => {
+    traced(gateway, async (request, _, gateway) => {
       const { id } = request.params as { id: string };
       const { job } = await readResponse(gateway, id);
       if (!readResponseEcho(job).background) {
@@ -108,7 +109,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
 
   app.get<{ Params: { id: string } }>(
     '/v1/responses/:id/input_items',
-    traced(gateway, async (request) => {
+    traced(gateway, async (request, _, gateway) => {
       const query = parseRequest(pageQuery, request.query);
       const { id } = request.params as { id: string };
       const { job } = await readResponse(gateway, id);
@@ -122,7 +123,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
     handler: () => {
       throw new RequestError('invalid_request', 'GET /v1/responses is a WebSocket: send an upgrade request');
     },
-    wsHandler: (socket, request) => serveResponsesSocket(gateway, socket, request),
+    wsHandler: (socket, request) => serveResponsesSocket(gateway, socket, request, accessOf(request)),
   });
 
   async function* frames(

@@ -1,14 +1,16 @@
 import { withSpan } from '@baton/telemetry';
 import { context, propagation, SpanKind } from '@opentelemetry/api';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Gateway } from '../gateway.ts';
+import { accessOf } from '../auth/access.ts';
+import type { Gateway, TenantGateway } from '../gateway.ts';
 
-/** Runs a route's handler in a server span that continues the client's trace (W3C `traceparent`). */
+/** Runs a route's handler for the tenant who asks, in a server span that continues the client's trace (W3C `traceparent`). */
 export function traced(
-  { tasks }: Gateway,
-  handler: (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>,
+  gateway: Gateway,
+  handler: (request: FastifyRequest, reply: FastifyReply, gateway: TenantGateway) => Promise<unknown>,
 ) {
   return (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const { tenant } = accessOf(request);
     const route = request.routeOptions.url ?? request.url;
     return withSpan(
       `${request.method} ${route}`,
@@ -17,7 +19,7 @@ export function traced(
         parent: propagation.extract(context.active(), request.headers),
         attributes: { 'http.request.method': request.method, 'http.route': route },
       },
-      () => tasks.run(() => handler(request, reply)),
+      () => gateway.tasks.run(() => handler(request, reply, { ...gateway, tenant })),
     );
   };
 }

@@ -1,6 +1,7 @@
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { ApiKeys } from '@baton/keys';
 import { TokenLog } from '@baton/log';
 import { GenerationConsumer, GenerationQueue } from '@baton/queue';
 import { startTestServers, type TestServers } from '@baton/testing';
@@ -23,16 +24,24 @@ export class TestBench {
   readonly model: ServedModel;
   readonly log: TokenLog;
   readonly queue: GenerationQueue;
+  readonly keys: ApiKeys;
   /** How jobs run from now on. */
   script: Script = answer;
   #consumer: GenerationConsumer | null = null;
   readonly #gateways: GatewayServer[] = [];
 
-  private constructor(servers: TestServers, model: ServedModel, log: TokenLog, queue: GenerationQueue) {
+  private constructor(
+    servers: TestServers,
+    model: ServedModel,
+    log: TokenLog,
+    queue: GenerationQueue,
+    keys: ApiKeys,
+  ) {
     this.servers = servers;
     this.model = model;
     this.log = log;
     this.queue = queue;
+    this.keys = keys;
   }
 
   /** The model is a small one; `chatTemplate` goes in place of its own. */
@@ -43,14 +52,19 @@ export class TestBench {
       chatTemplate === undefined ? await loadServedModel(modelDir) : await modelWithTemplate(chatTemplate),
       await TokenLog.open(servers.nats.url),
       await GenerationQueue.open(servers.redis.url),
+      await ApiKeys.open(servers.redis.url),
     );
     await bench.startConsumer();
     return bench;
   }
 
-  async startGateway(settings: Partial<GatewaySettings> = {}): Promise<RunningGateway> {
+  async startGateway(
+    settings: Partial<GatewaySettings> = {},
+    { withKeys = false }: { readonly withKeys?: boolean } = {},
+  ): Promise<RunningGateway> {
     const { model, log, queue } = this;
-    const server = await createGatewayServer({ model, log, queue, settings });
+    const keys = withKeys ? this.keys : null;
+    const server = await createGatewayServer({ model, log, queue, keys, settings });
     this.#gateways.push(server);
     const url = await server.app.listen({ host: '127.0.0.1', port: 0 });
     return { url, server, client: new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 }) };
@@ -75,7 +89,7 @@ export class TestBench {
   async stop(): Promise<void> {
     await Promise.all(this.#gateways.map((gateway) => gateway.stop(0)));
     await this.stopConsumer();
-    await Promise.all([this.queue.close(), this.log.close()]);
+    await Promise.all([this.queue.close(), this.log.close(), this.keys.close()]);
     await this.servers.stop();
   }
 }

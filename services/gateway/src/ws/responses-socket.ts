@@ -1,4 +1,4 @@
-import { outcomeOf, RequestError } from '@baton/errors';
+import { AccessError, outcomeOf, RequestError } from '@baton/errors';
 import { withSpan } from '@baton/telemetry';
 import type { WebSocket } from '@fastify/websocket';
 import { context, propagation, SpanKind } from '@opentelemetry/api';
@@ -7,8 +7,9 @@ import { z } from 'zod';
 import { cursor } from '../api/cursor.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { responseCreateFrame } from '../api/response-request.ts';
+import type { Access } from '../auth/access.ts';
 import { asBatonError } from '../errors.ts';
-import type { Gateway } from '../gateway.ts';
+import type { Gateway, TenantGateway } from '../gateway.ts';
 import { leave } from '../generation/follow.ts';
 import { followResponse, responseJob } from '../generation/responses.ts';
 import { readResponse } from '../generation/stored-responses.ts';
@@ -24,7 +25,13 @@ const resumeQuery = z.strictObject({ response_id: z.string(), starting_after: cu
  * One WebSocket of the Responses API. Each `response.create` runs in the lane of its `stream_id`; the URL may name a
  * response to resume, which goes first in the lane without a name. Errors are frames, and the socket stays open.
  */
-export function serveResponsesSocket(gateway: Gateway, socket: WebSocket, request: FastifyRequest): void {
+export function serveResponsesSocket(
+  server: Gateway,
+  socket: WebSocket,
+  request: FastifyRequest,
+  access: Access,
+): void {
+  const gateway: TenantGateway = { ...server, tenant: access.tenant };
   const gone = new AbortController();
   socket.once('close', () => gone.abort());
   const signal = AbortSignal.any([gone.signal, gateway.stopping]);
@@ -67,6 +74,7 @@ export function serveResponsesSocket(gateway: Gateway, socket: WebSocket, reques
   }
 
   async function create(frame: Record<string, unknown>, streamId: string | undefined): Promise<void> {
+    await access.check();
     const { body, job } = await withSpan('validate', {}, async () => {
       const { body, generate } = parseRequest(responseCreateFrame, frame);
       return { body, job: await responseJob(gateway, body, { generate }) };
@@ -107,6 +115,8 @@ export function serveResponsesSocket(gateway: Gateway, socket: WebSocket, reques
     recordRejection(error);
     if (outcomeOf(error.code).status >= 500) request.log.error({ err: error.cause ?? error }, error.message);
     void sendFrame(socket, errorFrame(error), streamId);
+    // A code that clients take as final.
+    if (error instanceof AccessError) socket.close(1008, error.code);
   }
 }
 

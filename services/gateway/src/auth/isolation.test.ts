@@ -1,0 +1,106 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { TestBench } from '../testing/test-bench.ts';
+
+const model = 'hymba-tiny-stories';
+const unknown = `resp_${'0'.repeat(32)}`;
+
+let bench: TestBench;
+let url: string;
+let owner: string;
+let stranger: string;
+/** A response of the owner's, and what it answered. */
+let id: string;
+beforeAll(async () => {
+  bench = await TestBench.start();
+  ({ url } = await bench.startGateway({}, { withKeys: true }));
+  const keyOf = async (tenant: string) =>
+    (await bench.keys.create({ tenant, scopes: ['inference'], name: '' })).key;
+  [owner, stranger] = [await keyOf('owner'), await keyOf('stranger')];
+  const created = await send('POST', '/v1/responses', owner, { model, input: 'hi', background: true });
+  ({ id } = created.body as { id: string });
+  await send('GET', `/v1/responses/${id}?stream=true`, owner);
+});
+afterAll(() => bench.stop());
+
+async function send(method: string, path: string, key: string, body?: unknown) {
+  const response = await fetch(url + path, {
+    method,
+    headers: {
+      authorization: `Bearer ${key}`,
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const { 'content-length': _, ...headers } = Object.fromEntries(response.headers);
+  const parsed: unknown = text.startsWith('{') ? JSON.parse(text) : text;
+  return { status: response.status, headers: Object.keys(headers), body: parsed };
+}
+
+/** Every request that can name a response. */
+const requests: [string, (id: string) => [method: string, path: string, body?: unknown]][] = [
+  ['retrieve', (id) => ['GET', `/v1/responses/${id}`]],
+  ['resume', (id) => ['GET', `/v1/responses/${id}?stream=true&starting_after=1`]],
+  ['cancel', (id) => ['POST', `/v1/responses/${id}/cancel`]],
+  ['delete', (id) => ['DELETE', `/v1/responses/${id}`]],
+  ['list the input of', (id) => ['GET', `/v1/responses/${id}/input_items`]],
+  ['continue', (id) => ['POST', '/v1/responses', { model, input: 'hi', previous_response_id: id }]],
+  [
+    'quote',
+    (id) => [
+      'POST',
+      '/v1/responses',
+      { model, input: [{ type: 'item_reference', id: id.replace('resp_', 'msg_') }] },
+    ],
+  ],
+  ['move', (id) => ['POST', `/admin/generations/${id}/migrate`]],
+];
+
+describe("another tenant's response", () => {
+  it.each(requests)('answers exactly as an unknown one to: %s', async (_, request) => {
+    const answerTo = async (named: string) => {
+      const answer = await send(...withKey(request(named)));
+      const body = JSON.stringify(answer.body).replaceAll(named.slice('resp_'.length), '…');
+      return { ...answer, body };
+    };
+    const withKey = ([method, path, body]: [string, string, unknown?]) =>
+      [method, path, stranger, body] as const;
+    const others = await answerTo(id);
+    expect(others.status).toBeGreaterThanOrEqual(400);
+    expect(others).toEqual(await answerTo(unknown));
+  });
+
+  it('does so over a WebSocket, too', async () => {
+    const answersTo = async (named: string) => {
+      const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/responses?response_id=${named}`, {
+        headers: { authorization: `Bearer ${stranger}` },
+      });
+      const frames: string[] = [];
+      const two = new Promise<void>((resolve) => {
+        socket.on('message', (data) => {
+          if (frames.push(String(data).replaceAll(named.slice('resp_'.length), '…')) === 2) resolve();
+        });
+      });
+      const create = { type: 'response.create', model, input: 'hi', previous_response_id: named };
+      socket.once('open', () => socket.send(JSON.stringify(create)));
+      await two;
+      socket.close();
+      return frames;
+    };
+    const frames = await answersTo(id);
+    expect(frames).toEqual(await answersTo(unknown));
+    for (const frame of frames) {
+      expect(JSON.parse(frame)).toMatchObject({ status: 404, error: { code: 'response_not_found' } });
+    }
+  });
+
+  it("is still its owner's afterwards, whole", async () => {
+    const { status, body } = await send('GET', `/v1/responses/${id}`, owner);
+    expect([status, body]).toEqual([200, expect.objectContaining({ id, status: 'completed' })]);
+  });
+});
+
+it("carries its owner's tenant wherever it is kept", async () => {
+  expect((await bench.log.read(id))?.job?.tenant).toBe('owner');
+});
