@@ -34,7 +34,13 @@ export class RequestError extends BatonError {
 
 /** A model, response or route that is not there, or not this tenant's: the two answer alike. */
 export class NotFoundError extends BatonError {
-  readonly code: 'model_not_found' | 'response_not_found' | 'route_not_found' | 'worker_not_found';
+  readonly code:
+    | 'model_not_found'
+    | 'response_not_found'
+    | 'conversation_not_found'
+    | 'item_not_found'
+    | 'route_not_found'
+    | 'worker_not_found';
   readonly param: string | null;
   readonly retryable = false;
 
@@ -53,6 +59,20 @@ export class AccessError extends BatonError {
   constructor(code: AccessError['code'], message: string) {
     super(message);
     this.code = code;
+  }
+}
+
+/** The request is fine, but not now, or not under this key. `param` names the field or header at odds. */
+export class ConflictError extends BatonError {
+  readonly code: 'conversation_locked' | 'idempotency_key_reused';
+  readonly param: string;
+  readonly retryable: boolean;
+
+  constructor(code: ConflictError['code'], message: string, param: string) {
+    super(message);
+    this.code = code;
+    this.param = param;
+    this.retryable = code === 'conversation_locked';
   }
 }
 

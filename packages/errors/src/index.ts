@@ -3,6 +3,7 @@ export {
   AccessError,
   CheckpointError,
   ConfigurationError,
+  ConflictError,
   DependencyError,
   EngineDiedError,
   FencedError,

@@ -12,10 +12,12 @@ export class LogSubscription {
   readonly #store: LogStore;
   readonly #closed = new AbortController();
 
-  constructor(cursor: LogCursor, feed: LiveFeed, store: LogStore) {
+  /** `absent` is called once when the subscription is closed. */
+  constructor(cursor: LogCursor, feed: LiveFeed, store: LogStore, absent: () => void) {
     this.#cursor = cursor;
     this.#feed = feed;
     this.#store = store;
+    this.#closed.signal.addEventListener('abort', absent);
   }
 
   /** The fold of every entry that `entries` has given so far. */

@@ -16,6 +16,7 @@ import { LogSubscription } from './log-subscription.ts';
 import { LogWriter } from './log-writer.ts';
 import { connectNats } from './nats-connection.ts';
 import { type Look, OpenGenerations } from './open-generations.ts';
+import { announceReader, hasReaders } from './readers.ts';
 import { defaultLogSettings, type TokenLogSettings } from './settings.ts';
 import { ensureStreams } from './streams.ts';
 import { whileUnavailable } from './unavailable.ts';
@@ -163,6 +164,20 @@ export class TokenLog {
     return 'appended';
   }
 
+  /**
+   * Ends a generation that no worker has, or will get, as cancelled. `by` claims it first. Throws `FencedError` where a worker
+   * claims in between, which then ends it.
+   */
+  async appendCancelled(job: GenerationJob, by: string): Promise<void> {
+    const { state, writer } = await this.claim(job, by);
+    const usage = {
+      prompt_tokens: job.prompt.length,
+      cached_tokens: 0,
+      completion_tokens: state.tokens.length,
+    };
+    await writer?.append({ kind: 'finish', reason: 'cancelled', usage });
+  }
+
   /** Forgets a generation. An owner that still runs it finds no log any more to append to, and stops. */
   async delete(generationId: string): Promise<void> {
     await this.#store.delete(generationId);
@@ -179,15 +194,29 @@ export class TokenLog {
     }
   }
 
+  /** Whether anybody, in any process, follows the generation and has said so. */
+  hasReaders(generationId: string): Promise<boolean> {
+    return hasReaders(this.connection, generationId);
+  }
+
   /**
    * Follows a generation, also one that has no entry yet. When this resolves its live feed is active, so that a gateway
-   * that subscribes before it adds the job misses nothing and waits for nothing.
+   * that subscribes before it adds the job misses nothing and waits for nothing. `announce` has it count for `hasReaders`.
    */
-  async subscribe(generationId: string): Promise<LogSubscription> {
+  async subscribe(
+    generationId: string,
+    { announce = false }: { readonly announce?: boolean } = {},
+  ): Promise<LogSubscription> {
     const subject = liveSubject(shardOf(generationId, this.#settings.shards), generationId);
     const feed = new LiveFeed(this.connection, subject, this.#settings);
-    await feed.start();
-    return new LogSubscription(new LogCursor(this.#store, generationId), feed, this.#store);
+    const absent = announce ? announceReader(this.connection, generationId) : () => {};
+    try {
+      await feed.start();
+    } catch (error) {
+      absent();
+      throw error;
+    }
+    return new LogSubscription(new LogCursor(this.#store, generationId), feed, this.#store, absent);
   }
 }
 

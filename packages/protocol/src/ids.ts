@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 
 /** Kinds of ids clients see; a generation's id is that of its response or completion. */
-export type IdPrefix = 'resp' | 'chatcmpl' | 'cmpl' | 'msg' | 'req';
+export type IdPrefix = 'resp' | 'chatcmpl' | 'cmpl' | 'conv' | 'msg' | 'fc' | 'fco' | 'req';
 
 /** 128 random bits behind the prefix, for example `resp_9f0c…`. */
 export function newId(prefix: IdPrefix): string {

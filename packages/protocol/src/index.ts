@@ -27,7 +27,10 @@ export { applyEntry, crashesOf, emptyLogState, type LogState } from './log-state
 export {
   apiKeysKey,
   commandSubject,
+  conversationKey,
+  followersSubject,
   heartbeatSubject,
+  idempotencyKey,
   liveStreamSubjects,
   liveSubject,
   logOpenStream,

@@ -46,6 +46,14 @@ export const snapshotTenants = `${redisPrefix}:snapshot-tenants`;
 
 /** A Redis hash of all API keys, by their id. */
 export const apiKeysKey = `${redisPrefix}:api-keys`;
+/** Redis keys of what gateways remember of a tenant's requests, for as long as their logs. */
+export const conversationKey = (tenant: string, id: string): string =>
+  `${redisPrefix}:conversation:{${tenant}}:${id}`;
+export const idempotencyKey = (tenant: string, hash: string): string =>
+  `${redisPrefix}:idempotency:{${tenant}}:${hash}`;
+
+/** Where whoever follows a generation for a client answers that it does. */
+export const followersSubject = (generationId: string): string => `baton.followers.${generationId}`;
 
 /** Where workers tell how they are. */
 export const heartbeatSubject = 'baton.fleet.heartbeat';

@@ -1,6 +1,6 @@
 import type OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { answerText } from './testing/scripts.ts';
+import { answer, answerText, waitForCancel } from './testing/scripts.ts';
 import { type RunningGateway, TestBench } from './testing/test-bench.ts';
 
 const model = 'hymba-tiny-stories';
@@ -99,11 +99,40 @@ describe('a conversation', () => {
     await expect(openai.responses.delete(response.id)).rejects.toMatchObject({ status: 404 });
   });
 
-  it('is not cancelled where it runs in the foreground, and once it has ended stays as it is', async () => {
-    const foreground = await ask('Once');
-    await expect(openai.responses.cancel(foreground.id)).rejects.toMatchObject({ status: 400 });
-    const background = await ask('Once', { background: true });
-    await expect.poll(async () => (await openai.responses.retrieve(background.id)).status).toBe('completed');
-    expect((await openai.responses.cancel(background.id)).status).toBe('completed');
+  it('is not cancelled once it has ended', async () => {
+    const ended = await ask('Once');
+    expect((await openai.responses.cancel(ended.id)).status).toBe('completed');
+  });
+
+  it('is cancelled while it waits, without a worker', async () => {
+    await bench.stopConsumer();
+    const waiting = await ask('Once', { background: true });
+    const other = await bench.startGateway();
+    expect(await other.client.responses.cancel(waiting.id)).toMatchObject({
+      status: 'cancelled',
+      output: [{ content: [{ text: '' }] }],
+    });
+    expect(await bench.queue.counts()).toMatchObject({ waiting: 0 });
+    await bench.startConsumer();
+  });
+
+  it('is cancelled from another gateway while two follow it, and both hear of it', async () => {
+    bench.script = waitForCancel;
+    const { id } = await ask('Once', { background: true });
+    const other = await bench.startGateway();
+    const streams = [openai, other.client].map((client) => client.responses.retrieve(id, { stream: true }));
+    const [first, second] = await Promise.all(
+      (await Promise.all(streams)).map(async (stream) => {
+        const events: { type: string }[] = [];
+        for await (const event of stream) {
+          events.push(event);
+          if (event.type === 'response.output_text.delta') await other.client.responses.cancel(id);
+        }
+        return events;
+      }),
+    );
+    expect(first?.at(-1)).toMatchObject({ type: 'response.incomplete', response: { status: 'cancelled' } });
+    expect(second).toEqual(first);
+    bench.script = answer;
   });
 });

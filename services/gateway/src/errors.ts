@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import {
   AccessError,
   BatonError,
+  ConflictError,
   type ErrorCode,
   NotFoundError,
   OverloadedError,
@@ -37,7 +38,10 @@ export interface ErrorBody {
 
 /** The body of the OpenAI API's errors. */
 export function errorBody(error: BatonError): ErrorBody {
-  const param = error instanceof RequestError || error instanceof NotFoundError ? error.param : null;
+  const param =
+    error instanceof RequestError || error instanceof NotFoundError || error instanceof ConflictError
+      ? error.param
+      : null;
   return { error: { message: error.message, type: outcomeOf(error.code).type, param, code: error.code } };
 }
 

@@ -3,6 +3,7 @@ import type { TokenLog } from '@baton/log';
 import type { GenerationQueue } from '@baton/queue';
 import type { SnapshotStore } from '@baton/snapshot';
 import type { FastifyBaseLogger } from 'fastify';
+import type { Documents } from './documents.ts';
 import type { RunningTasks } from './running-tasks.ts';
 import type { ServedModel } from './served-model.ts';
 
@@ -21,6 +22,10 @@ export interface GatewaySettings {
   readonly stalledAfterMs: number;
   /** How often each generation that has not ended is looked up in the queue, whether somebody follows it or not. */
   readonly sweepEveryMs: number;
+  /** WebSockets at once. */
+  readonly socketLimit: number;
+  /** How long a client that went away has to come back, before what nobody could read again is cancelled. */
+  readonly disconnectGraceMs: number;
   /** How often an idle connection hears from the gateway. */
   readonly keepAliveMs: number;
 }
@@ -33,6 +38,8 @@ export const defaultGatewaySettings: GatewaySettings = {
   bodyLimit: 4 * 1024 * 1024,
   stalledAfterMs: 3000,
   sweepEveryMs: 10_000,
+  socketLimit: 10_000,
+  disconnectGraceMs: 5000,
   keepAliveMs: 15_000,
 };
 
@@ -41,6 +48,8 @@ export interface Gateway {
   readonly model: ServedModel;
   readonly log: TokenLog;
   readonly queue: GenerationQueue;
+  /** What gateways remember beside the logs. */
+  readonly documents: Documents;
   readonly fleet: FleetWatch;
   /** Where the workers keep states; null where nobody keeps any. */
   readonly snapshots: SnapshotStore | null;

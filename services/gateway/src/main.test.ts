@@ -92,7 +92,7 @@ describe('the gateway process', () => {
       started.resolve(job.id);
       await waitForCancel(job, writer, tokenizer);
     };
-    const { child, ready, exited } = start({ BATON_SHUTDOWN_TIMEOUT: '0' });
+    const { child, ready, exited } = start({ BATON_SHUTDOWN_TIMEOUT: '0', BATON_DISCONNECT_GRACE: '0' });
     const { url } = await ready;
     const response = await post(url, { ...chat, stream: true });
     child.kill('SIGTERM');

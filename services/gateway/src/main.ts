@@ -8,6 +8,7 @@ import { GenerationQueue } from '@baton/queue';
 import { openSnapshotStore } from '@baton/snapshot';
 import { createLogger, startTelemetry } from '@baton/telemetry';
 import packageJson from '../package.json' with { type: 'json' };
+import { Documents } from './documents.ts';
 import { loadServedModel } from './served-model.ts';
 import { createGatewayServer } from './server.ts';
 
@@ -23,6 +24,8 @@ async function main(): Promise<void> {
     'BATON_HOST',
     'BATON_PORT',
     'BATON_QUEUE_LIMIT',
+    'BATON_SOCKET_LIMIT',
+    'BATON_DISCONNECT_GRACE',
     'BATON_LOG_SHARDS',
     'BATON_LOG_REPLICAS',
     'BATON_LOG_MAX_AGE_HOURS',
@@ -55,6 +58,10 @@ async function main(): Promise<void> {
     replicas: env.BATON_LOG_REPLICAS,
     maxAgeMs: env.BATON_LOG_MAX_AGE_HOURS * 3_600_000,
   });
+  const documents = await Documents.open(redisUrl, {
+    ttlMs: env.BATON_LOG_MAX_AGE_HOURS * 3_600_000,
+    onError: (error) => logger.error({ err: error }, error.message),
+  });
   const snapshots = await openSnapshotStore(env.BATON_SNAPSHOT_STORE ?? redisUrl, {
     ttlSeconds: env.BATON_SNAPSHOT_TTL_HOURS * 3600,
     quotaBytes: env.BATON_SNAPSHOT_QUOTA * 2 ** 20,
@@ -64,11 +71,14 @@ async function main(): Promise<void> {
     model,
     log,
     queue,
+    documents,
     snapshots,
     keys,
     logger,
     settings: {
       queueLimit: env.BATON_QUEUE_LIMIT,
+      socketLimit: env.BATON_SOCKET_LIMIT,
+      disconnectGraceMs: env.BATON_DISCONNECT_GRACE * 1000,
       bodyLimit: env.BATON_BODY_LIMIT,
       allowedOrigins: env.BATON_ALLOWED_ORIGINS ?? [],
       trustedProxies: env.BATON_TRUSTED_PROXIES ?? [],
@@ -81,6 +91,7 @@ async function main(): Promise<void> {
     stopping = true;
     logger.info({ reason }, 'stopping');
     await server.stop(env.BATON_SHUTDOWN_TIMEOUT * 1000);
+    documents.close();
     await Promise.allSettled([queue.close(), log.close(), snapshots.close(), keys?.close()]);
     await telemetry.shutdown();
     process.exit();

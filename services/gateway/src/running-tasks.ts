@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { once } from 'node:events';
 
 /** The requests that run now, also those whose connection is closed already and that only tidy up. */
 export class RunningTasks {
@@ -14,9 +14,12 @@ export class RunningTasks {
     }
   }
 
-  /** Waits until every task has ended, `timeoutMs` at most. */
+  /** Waits until every task has ended, those that they start on the way as well, `timeoutMs` at most. */
   async settle(timeoutMs: number): Promise<void> {
-    const tired = delay(timeoutMs, undefined, { ref: false });
-    await Promise.race([Promise.allSettled(this.#tasks), tired]);
+    const deadline = AbortSignal.timeout(timeoutMs);
+    const tired = once(deadline, 'abort');
+    while (this.#tasks.size > 0 && !deadline.aborted) {
+      await Promise.race([Promise.allSettled(this.#tasks), tired]);
+    }
   }
 }

@@ -18,6 +18,7 @@ import {
 } from 'fastify';
 import { requireScope } from './auth/access.ts';
 import { checkOrigin } from './auth/origins.ts';
+import type { Documents } from './documents.ts';
 import { answerBrokenRequest, asBatonError, errorBody, installErrorHandling } from './errors.ts';
 import { defaultGatewaySettings, type Gateway, type GatewaySettings } from './gateway.ts';
 import { startSweeping } from './generation/reconcile.ts';
@@ -25,6 +26,7 @@ import { observeGateway } from './record.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { chatCompletionRoutes } from './routes/chat-completions.ts';
 import { completionRoutes } from './routes/completions.ts';
+import { conversationRoutes } from './routes/conversations.ts';
 import { healthRoutes } from './routes/health.ts';
 import { modelRoutes } from './routes/models.ts';
 import { responseRoutes } from './routes/responses.ts';
@@ -45,6 +47,7 @@ export interface GatewayServerOptions {
   readonly model: ServedModel;
   readonly log: TokenLog;
   readonly queue: GenerationQueue;
+  readonly documents: Documents;
   readonly snapshots?: SnapshotStore;
   /** Null or missing: anybody may use it. */
   readonly keys?: ApiKeys | null;
@@ -72,6 +75,9 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     http: {
       headersTimeout: settings.requestTimeoutMs,
       connectionsCheckingInterval: settings.requestTimeoutMs,
+      // Finds a peer that is gone without a word, on a stream that has nothing to send.
+      keepAlive: true,
+      keepAliveInitialDelay: settings.keepAliveMs,
     },
     clientErrorHandler: answerBrokenRequest,
     trustProxy: settings.trustedProxies.length > 0 ? [...settings.trustedProxies] : false,
@@ -90,7 +96,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     },
   });
   const stopping = new AbortController();
-  const { model, log, queue, keys = null } = options;
+  const { model, log, queue, documents, keys = null } = options;
   /** An upgrade is not answered by Fastify's reply. */
   const requestIds = new WeakMap<IncomingMessage, string>();
   const tasks = new RunningTasks();
@@ -114,6 +120,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     model,
     log,
     queue,
+    documents,
     fleet,
     snapshots: options.snapshots ?? null,
     settings,
@@ -133,7 +140,12 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   app.removeContentTypeParser('text/plain');
   installErrorHandling(app);
   await app.register(websocket, {
-    options: { maxPayload: settings.bodyLimit, handleProtocols: chooseSubprotocol },
+    // A frame is a few words: to compress it costs more than it saves, and memory for each socket.
+    options: {
+      maxPayload: settings.bodyLimit,
+      handleProtocols: chooseSubprotocol,
+      perMessageDeflate: false,
+    },
     preClose: (done) => {
       for (const client of app.websocketServer.clients) client.close(1012, 'restarting');
       done();
@@ -158,6 +170,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     chatCompletionRoutes(routes, gateway);
     completionRoutes(routes, gateway);
     responseRoutes(routes, gateway);
+    conversationRoutes(routes, gateway);
   });
   await app.register(async (routes) => {
     routes.addHook('onRequest', requireScope(keys, 'admin'));
@@ -176,8 +189,8 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
       await app.close();
       clearTimeout(deadline);
       clearInterval(idle);
-      await tasks.settle(tidyUpMs);
       stopSweeping();
+      await tasks.settle(settings.disconnectGraceMs + tidyUpMs);
       fleet.close();
     },
   };

@@ -52,13 +52,31 @@ export const samplingFields = {
 
 export type SamplingFields = z.output<z.ZodObject<typeof samplingFields>>;
 
+export const metadata = optional(
+  z
+    .record(z.string().max(64), z.string().max(512))
+    .refine((pairs) => Object.keys(pairs).length <= 16, 'at most 16 pairs'),
+);
+
+/** What can be asked to be included; only log-probabilities exist without built-in tools, images and reasoning. */
+export const includable = optional(
+  z.array(
+    z.enum([
+      'code_interpreter_call.outputs',
+      'computer_call_output.output.image_url',
+      'file_search_call.results',
+      'message.input_image.image_url',
+      'message.output_text.logprobs',
+      'reasoning.encrypted_content',
+      'web_search_call.action.sources',
+      'web_search_call.results',
+    ]),
+  ),
+);
+
 /** Fields that label a request, or ask for what Baton does anyway. */
 export const inertFields = {
-  metadata: optional(
-    z
-      .record(z.string().max(64), z.string().max(512))
-      .refine((pairs) => Object.keys(pairs).length <= 16, 'at most 16 pairs'),
-  ),
+  metadata,
   user: optional(z.string()),
   safety_identifier: optional(z.string()),
   prompt_cache_key: optional(z.string()),

@@ -170,7 +170,18 @@ describe('response request', () => {
     ['a number as input', { ...response, input: 7 }, 'invalid_type', 'input'],
     ['an unknown key', { ...response, colour: 'red' }, 'unknown_parameter', 'colour'],
     ['a chain of numbers', { ...response, previous_response_id: 7 }, 'invalid_type', 'previous_response_id'],
-    ['a conversation', { ...response, conversation: 'conv_1' }, 'unsupported_parameter', 'conversation'],
+    [
+      'a conversation that nothing is added to',
+      { ...response, conversation: 'conv_1', store: false },
+      'invalid_value',
+      'conversation',
+    ],
+    [
+      'a conversation and another turn',
+      { ...response, conversation: { id: 'conv_1' }, previous_response_id: 'resp_1' },
+      'invalid_value',
+      'conversation',
+    ],
     [
       'a built-in tool',
       { ...response, tools: [{ type: 'web_search' }] },

@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import { RequestError } from '@baton/errors';
 import type { Sampling } from '@baton/protocol';
 import type { ServedModel } from '../served-model.ts';
@@ -14,6 +13,7 @@ export interface SamplingRequest {
   readonly promptParam: string;
   readonly logprobs: number | null;
   readonly promptLogprobs: number | null;
+  readonly defaultSeed: number;
 }
 
 /**
@@ -59,7 +59,7 @@ export function resolveSampling(
     repetition_penalty: fields.repetition_penalty ?? defaults.repetition_penalty,
     logit_bias: logitBias,
     // Drawn here and not by the worker, so that the next owner of the generation samples on with the same one.
-    seed: fields.seed ?? randomInt(2 ** 48 - 1),
+    seed: fields.seed ?? request.defaultSeed,
     max_tokens: maxTokens,
     min_tokens: minTokens,
     stop: typeof fields.stop === 'string' ? [fields.stop] : (fields.stop ?? []),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  includable,
   inertFields,
   modelField,
   optional,
@@ -13,18 +14,6 @@ import { type InputItem, inputItem } from './items.ts';
 import { refuse } from './parse-request.ts';
 import { responseTools, toolChoice } from './tools.ts';
 
-/** What can be asked to be included; only log-probabilities exist without built-in tools, images and reasoning. */
-const includable = z.enum([
-  'code_interpreter_call.outputs',
-  'computer_call_output.output.image_url',
-  'file_search_call.results',
-  'message.input_image.image_url',
-  'message.output_text.logprobs',
-  'reasoning.encrypted_content',
-  'web_search_call.action.sources',
-  'web_search_call.results',
-]);
-
 const fields = {
   model: modelField,
   input: z.union([
@@ -36,7 +25,9 @@ const fields = {
   ...inertFields,
   ...streamFields,
   background: optional(z.boolean()),
-  include: optional(z.array(includable)),
+  /** Its items come before the input, and those of this response are added to it. */
+  conversation: optional(z.union([z.string(), z.strictObject({ id: z.string() }).transform(({ id }) => id)])),
+  include: includable,
   max_output_tokens: optional(z.int().min(1)),
   store: optional(z.boolean()),
   tools: responseTools,
@@ -45,7 +36,6 @@ const fields = {
 
   access_programs: unsupportedParameter(),
   context_management: unsupportedParameter([]),
-  conversation: unsupportedParameter(),
   image: unsupportedParameter(),
   max_tool_calls: unsupportedParameter(),
   previous_response_id: optional(z.string()),
@@ -63,12 +53,21 @@ const fields = {
   truncation: supportedValues('disabled'),
 };
 
-/** Body of POST /v1/responses. */
-export const responseRequest = z.strictObject(fields).check((ctx) => {
-  if (ctx.value.background && ctx.value.store === false) {
+function checkTogether(ctx: z.core.ParsePayload<z.output<z.ZodObject<typeof fields>>>): void {
+  const { background, conversation, previous_response_id, store } = ctx.value;
+  if (store === false && background) {
     refuse(ctx, 'invalid_value', 'needs store to be true, or nobody could read it', ['background']);
   }
-});
+  if (store === false && conversation) {
+    refuse(ctx, 'invalid_value', 'needs store to be true, or nothing could be added to it', ['conversation']);
+  }
+  if (conversation && previous_response_id) {
+    refuse(ctx, 'invalid_value', 'cannot be had together with previous_response_id', ['conversation']);
+  }
+}
+
+/** Body of POST /v1/responses. */
+export const responseRequest = z.strictObject(fields).check(checkTogether);
 
 export type ResponseRequest = z.output<typeof responseRequest>;
 
@@ -88,6 +87,7 @@ export const responseCreateFrame = z
     stream: optional(z.unknown()),
     background: unsupportedParameter(false),
   })
+  .check(checkTogether as (ctx: z.core.ParsePayload) => void)
   .transform(({ type, stream_id, generate, stream, stream_options, background, ...body }) => ({
     body: body satisfies ResponseFields,
     generate: generate ?? true,

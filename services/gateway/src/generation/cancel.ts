@@ -1,17 +1,30 @@
+import { FencedError } from '@baton/errors';
 import type { GenerationJob, LogState } from '@baton/protocol';
 import type { Gateway } from '../gateway.ts';
-import { follow, leave } from './follow.ts';
+import { follow } from './follow.ts';
 import { subscribe } from './submit.ts';
 
 /** How long to wait for the end: an owner meets a cancel at its next token. */
 const patienceMs = 2000;
 
+/** Stops a generation, wherever it is: running, or waiting, where it ends at once. */
+export async function requestCancel({ log, queue }: Gateway, job: GenerationJob): Promise<void> {
+  const asked = await log.requestCancel(job.id);
+  if (asked !== 'requested' || !(await queue.remove(job.id))) return;
+  try {
+    await log.appendCancelled(job, 'gateway');
+  } catch (error) {
+    // A worker had it after all, and meets the cancel.
+    if (!(error instanceof FencedError)) throw error;
+  }
+}
+
 /**
- * Stops a generation, wherever it is, and gives its log as it then is: ended, or where nobody runs it to be ended by whoever
- * takes it next.
+ * Stops a generation and gives its log as it then is: ended, or where its worker was lost to be ended by whoever takes it
+ * next.
  */
 export async function cancelGeneration(gateway: Gateway, job: GenerationJob): Promise<Readonly<LogState>> {
-  await gateway.log.requestCancel(job.id);
+  await requestCancel(gateway, job);
   const generation = await subscribe(gateway, job);
   const patience = AbortSignal.timeout(patienceMs);
   try {
@@ -20,7 +33,7 @@ export async function cancelGeneration(gateway: Gateway, job: GenerationJob): Pr
   } catch (error) {
     if (error !== patience.reason) throw error;
   } finally {
-    await leave(gateway, [generation], { cancel: false });
+    generation.feed.close();
   }
   return generation.feed.state;
 }

@@ -9,9 +9,10 @@ import type { TenantGateway } from '../gateway.ts';
 import { itemsOfOutput } from '../render/output-items.ts';
 import { readResponseEcho } from '../render/response-object.ts';
 import type { ServedModel } from '../served-model.ts';
+import { type Conversation, readConversation } from './conversation-store.ts';
 import { type TurnMessage, turnMessages } from './messages.ts';
 import { chatPrompt, templateTools } from './prompt.ts';
-import { readResponse } from './stored-responses.ts';
+import { findResponse, readResponse, responseOfItem } from './stored-responses.ts';
 
 /** A turn to come: its prompt, and the turn before it whose tokens the prompt begins with, if there is one. */
 export interface Turn {
@@ -43,26 +44,47 @@ export function renderTurn(
   return { prompt: chatPrompt(messages, tools, model), parent: null };
 }
 
-/**
- * The prompt of a turn after the response `previousId`. Its tokens are kept as they were run, never tokenised again, so
- * that its state can be gone on from; where instructions or tools are others the prompt begins differently and is rendered
- * as a whole. Throws `RequestError` or `NotFoundError` for a response that cannot be continued.
- */
+/** The prompt of a turn after the response `previousId`. Throws `RequestError` or `NotFoundError` where it cannot be continued. */
 export async function nextTurn(gateway: TenantGateway, previousId: string, turn: TurnInput): Promise<Turn> {
-  const { model } = gateway;
   const past = await readPast(gateway, previousId);
-  const { state, job } = past;
+  return goOn(gateway, past, turn) ?? renderTurn(gateway.model, turn, await historyOf(gateway, past));
+}
+
+/** The prompt of a turn after what a conversation holds. */
+export async function conversationTurn(
+  gateway: TenantGateway,
+  { head, items }: Conversation,
+  turn: TurnInput,
+): Promise<Turn> {
+  const state = head === null ? null : await findResponse(gateway, head);
+  const next = state?.job ? goOn(gateway, { state, job: state.job }, turn) : null;
+  return (
+    next ??
+    renderTurn(
+      gateway.model,
+      turn,
+      newMessages(
+        gateway.model,
+        items.map(({ item }) => item),
+      ),
+    )
+  );
+}
+
+/**
+ * A turn whose prompt begins with the tokens of the one before as they were run, never tokenised again, so that its state can
+ * be gone on from; null where instructions or tools are others, so that the prompt begins differently.
+ */
+function goOn({ model }: TenantGateway, { state, job }: Past, turn: TurnInput): Turn | null {
   requestSpan()?.addLinks(linksTo(state.traces.request, { [attributes.link]: 'previous_turn' }));
   const { instructions, tools, tool_calls, generate } = readResponseEcho(job);
   const sameBeginning =
     instructions === turn.instructions &&
     isDeepStrictEqual(templateTools(tool_calls ? tools : []), templateTools(turn.tools));
   const suffix = turnSuffix(model, state, turn);
-  if (sameBeginning && generate && suffix) {
-    const before = [...job.prompt, ...state.tokens];
-    return { prompt: [...before, ...suffix], parent: { id: job.id, tokens: before.length } };
-  }
-  return renderTurn(model, turn, await historyOf(gateway, past));
+  if (!sameBeginning || !generate || !suffix) return null;
+  const before = [...job.prompt, ...state.tokens];
+  return { prompt: [...before, ...suffix], parent: { id: job.id, tokens: before.length } };
 }
 
 function newMessages(model: ServedModel, items: readonly Item[]): TurnMessage[] {
@@ -79,7 +101,15 @@ async function readPast(gateway: TenantGateway, responseId: string): Promise<Pas
 
 /** All messages up to and with a response, the first one first. */
 async function historyOf(gateway: TenantGateway, { state, job }: Past): Promise<TurnMessage[]> {
-  const { previous_response_id, input, generate, tool_calls } = readResponseEcho(job);
+  const { previous_response_id, conversation, input, generate, tool_calls } = readResponseEcho(job);
+  if (conversation !== null) {
+    const { items } = await readConversation(gateway, conversation, 'previous_response_id');
+    const last = items.findLastIndex(({ id }) => responseOfItem(id) === job.id);
+    return newMessages(
+      gateway.model,
+      items.slice(0, last + 1).map(({ item }) => item),
+    );
+  }
   const before =
     previous_response_id === null
       ? []

@@ -40,20 +40,3 @@ export async function finish(
   }
   return generation.feed.state;
 }
-
-/** Stops following. Generations that nobody can read any more are cancelled, unless they have ended. */
-export async function leave(
-  { log, logger }: Gateway,
-  generations: readonly Generation[],
-  { cancel }: { readonly cancel: boolean },
-): Promise<void> {
-  for (const { feed } of generations) feed.close();
-  const abandoned = cancel ? generations.filter(({ feed }) => feed.state.terminal === null) : [];
-  await Promise.all(
-    abandoned.map(({ job }) =>
-      log.requestCancel(job.id).catch((error: unknown) => {
-        logger.warn({ err: error, generation: job.id }, 'cannot cancel a generation that nobody follows');
-      }),
-    ),
-  );
-}

@@ -1,38 +1,89 @@
-import { RequestError } from '@baton/errors';
-import { type GenerationJob, newId } from '@baton/protocol';
-import type { InputItem, Item } from '../api/items.ts';
+import type { GenerationJob } from '@baton/protocol';
+import { withSpan } from '@baton/telemetry';
 import { resolveSampling } from '../api/resolve-sampling.ts';
 import type { ResponseFields } from '../api/response-request.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
 import { type ResponseEvent, responseEvents } from '../render/response-events.ts';
 import type { ResponseEcho } from '../render/response-object.ts';
-import { nextTurn, renderTurn } from './conversation.ts';
+import { conversationTurn, nextTurn, renderTurn } from './conversation.ts';
+import {
+  type Conversation,
+  changeConversation,
+  readConversation,
+  requireIdle,
+} from './conversation-store.ts';
 import { follow } from './follow.ts';
 import { toolCallRulesOf } from './messages.ts';
+import type { Origin } from './origin.ts';
 import { requireModel } from './prompt.ts';
-import { findItem } from './stored-responses.ts';
-import type { Generation } from './submit.ts';
+import { resolveItem } from './resolve-item.ts';
+import { admit, enqueue, type Generation, subscribe } from './submit.ts';
+
+/** How a response is asked for, beside its body. */
+export interface ResponseOrigin extends Origin {
+  /** False computes the prompt only. */
+  readonly generate: boolean;
+}
 
 /**
- * The job of a new response. `generate: false` computes the prompt only. Throws `RequestError` or `NotFoundError` for
- * what cannot be run.
+ * Hands a new response over to the workers, or finds it again where its origin is known already, and follows it. Throws
+ * `RequestError`, `NotFoundError` or `ConflictError` for what cannot be run, `OverloadedError` where it would wait too long.
  */
-export async function responseJob(
+export async function startResponse(
   gateway: TenantGateway,
   body: ResponseFields,
-  { generate }: { readonly generate: boolean },
+  origin: ResponseOrigin,
+): Promise<Generation> {
+  const earlier = origin.repeated ? await gateway.log.read(origin.id) : null;
+  if (earlier?.job) return subscribe(gateway, earlier.job);
+  const job = await withSpan('validate', {}, () => responseJob(gateway, body, origin));
+  await admit(gateway, 1);
+  const generation = await subscribe(gateway, job);
+  try {
+    if (body.conversation) await announce(gateway, body.conversation, job.id);
+  } catch (error) {
+    generation.feed.close();
+    throw error;
+  }
+  await enqueue(gateway, [generation]);
+  return generation;
+}
+
+/** Locks a conversation for a response that is about to run. */
+async function announce(gateway: TenantGateway, conversationId: string, responseId: string): Promise<void> {
+  const announced = (conversation: Conversation): Conversation => {
+    if (conversation.pending?.response === responseId) return conversation;
+    requireIdle(conversation);
+    return { ...conversation, pending: { response: responseId, since: Date.now() } };
+  };
+  await changeConversation(gateway, conversationId, announced, 'conversation');
+}
+
+async function responseJob(
+  gateway: TenantGateway,
+  body: ResponseFields,
+  { id, created_at, seed, generate }: ResponseOrigin,
 ): Promise<GenerationJob> {
   const { model } = gateway;
   requireModel(body.model, model);
-  const items = await Promise.all(body.input.map((item, i) => resolveItem(gateway, item, `input[${i}].id`)));
+  const conversation = body.conversation
+    ? await readConversation(gateway, body.conversation, 'conversation')
+    : null;
+  if (conversation && conversation.pending?.response !== id) requireIdle(conversation);
+  const known = conversation?.items;
+  const items = await Promise.all(
+    body.input.map((item, i) => resolveItem(gateway, item, `input[${i}].id`, known)),
+  );
   const instructions = body.instructions || null;
   const tools = body.tools ?? [];
   const rules = toolCallRulesOf(model, tools);
   const called = body.tool_choice === 'none' ? null : rules;
   const turn = { items, instructions, tools: called ? tools : [] };
-  const { prompt, parent } = body.previous_response_id
-    ? await nextTurn(gateway, body.previous_response_id, turn)
-    : renderTurn(model, turn);
+  const { prompt, parent } = conversation
+    ? await conversationTurn(gateway, conversation, turn)
+    : body.previous_response_id
+      ? await nextTurn(gateway, body.previous_response_id, turn)
+      : renderTurn(model, turn);
   const withLogprobs = body.include?.includes('message.output_text.logprobs') ?? false;
   const maxTokens = generate ? body.max_output_tokens : 0;
   const sampling = resolveSampling(
@@ -43,12 +94,14 @@ export async function responseJob(
       promptParam: 'input',
       logprobs: withLogprobs || body.top_logprobs ? (body.top_logprobs ?? 0) : null,
       promptLogprobs: null,
+      defaultSeed: seed,
     },
     prompt,
     model,
   );
   const echo: ResponseEcho = {
     background: body.background ?? false,
+    conversation: body.conversation ?? null,
     generate,
     store: body.store ?? true,
     previous_response_id: body.previous_response_id ?? null,
@@ -68,24 +121,17 @@ export async function responseJob(
   };
   return {
     v: 1,
-    id: newId('resp'),
+    id,
     tenant: gateway.tenant,
     endpoint: 'responses',
     model: model.name,
-    created_at: Date.now(),
+    created_at,
     prompt,
     parent,
     continuable: body.store ?? true,
     sampling,
     echo,
   };
-}
-
-async function resolveItem(gateway: TenantGateway, item: InputItem, param: string): Promise<Item> {
-  if (item.type !== 'item_reference') return item;
-  const found = await findItem(gateway, item.id);
-  if (found) return found;
-  throw new RequestError('invalid_value', `'${param}': there is no finished item ${item.id}`, param);
 }
 
 /** A response's events as they come, after `startingAfter` where the client has some already. */

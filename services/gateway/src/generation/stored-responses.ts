@@ -4,7 +4,19 @@ import type { Item } from '../api/items.ts';
 import type { TenantGateway } from '../gateway.ts';
 import { itemsOfOutput } from '../render/output-items.ts';
 import { readResponseEcho } from '../render/response-object.ts';
-import { cancelGeneration } from './cancel.ts';
+
+/**
+ * A response's log so far and its job, to follow it: also one that is not stored, whose client may have lost its connection.
+ * Throws as `readResponse`.
+ */
+export async function readFollowed(
+  gateway: TenantGateway,
+  responseId: string,
+): Promise<{ state: LogState; job: GenerationJob }> {
+  const state = await findAny(gateway, responseId);
+  if (state?.job) return { state, job: state.job };
+  throw notFound(responseId, 'response_id');
+}
 
 /**
  * A stored response's log so far and its job. Throws `NotFoundError`, naming the field or parameter `param`, where there is
@@ -17,18 +29,33 @@ export async function readResponse(
 ): Promise<{ state: LogState; job: GenerationJob }> {
   const state = await findResponse(gateway, responseId);
   if (state?.job) return { state, job: state.job };
-  throw new NotFoundError('response_not_found', `there is no response ${responseId}, or no longer`, param);
+  throw notFound(responseId, param);
 }
 
 /** Null where there is no response that this client may see, or no longer. */
 export async function findResponse(gateway: TenantGateway, responseId: string): Promise<LogState | null> {
+  const state = await findAny(gateway, responseId);
+  return state?.job && readResponseEcho(state.job).store ? state : null;
+}
+
+async function findAny(gateway: TenantGateway, responseId: string): Promise<LogState | null> {
   if (!generationId.safeParse(responseId).success) return null;
   const state = await gateway.log.read(responseId);
   if (state?.job?.endpoint !== 'responses' || state.job.tenant !== gateway.tenant) return null;
-  return readResponseEcho(state.job).store ? state : null;
+  return state;
+}
+
+function notFound(responseId: string, param: string): NotFoundError {
+  return new NotFoundError('response_not_found', `there is no response ${responseId}, or no longer`, param);
 }
 
 const itemId = /^(?:msg|fc|fco)_([0-9a-f]{32})(?:_(in_)?(\d{1,4}))?$/;
+
+/** The response that an item belongs to by its id; null where it belongs to none. */
+export function responseOfItem(id: string): string | null {
+  const [, hex] = itemId.exec(id) ?? [];
+  return hex === undefined ? null : `resp_${hex}`;
+}
 
 /** An item that a stored response was asked with, or that it put out and finished; null where there is none. */
 export async function findItem(gateway: TenantGateway, id: string): Promise<Item | null> {
@@ -38,16 +65,4 @@ export async function findItem(gateway: TenantGateway, id: string): Promise<Item
   const { input, tool_calls } = readResponseEcho(state.job);
   if (!isInput && state.terminal === null) return null;
   return (isInput ? input : itemsOfOutput(state, tool_calls))[Number(index)] ?? null;
-}
-
-/**
- * Forgets a response, its log and its state; one that still runs is stopped. Throws `NotFoundError` where there is none that
- * this client may see.
- */
-export async function deleteResponse(gateway: TenantGateway, responseId: string): Promise<void> {
-  const { job } = await readResponse(gateway, responseId);
-  await gateway.queue.remove(responseId);
-  await cancelGeneration(gateway, job);
-  await gateway.log.delete(responseId);
-  await gateway.snapshots?.delete(job.tenant, responseId);
 }

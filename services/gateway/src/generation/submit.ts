@@ -5,6 +5,7 @@ import { attributes, withSpan } from '@baton/telemetry';
 import { trace } from '@opentelemetry/api';
 import type { Gateway } from '../gateway.ts';
 import { GenerationTimes } from '../record.ts';
+import type { Origin } from './origin.ts';
 
 /** A generation and the feed of its log. */
 export interface Generation {
@@ -30,7 +31,25 @@ export async function admit({ queue, settings }: Gateway, more: number): Promise
 
 /** Listens for a generation, which may not be there yet: whatever happens to it from here on is not missed. */
 export async function subscribe({ log }: Gateway, job: GenerationJob): Promise<Generation> {
-  return { job, feed: await log.subscribe(job.id) };
+  return { job, feed: await log.subscribe(job.id, { announce: true }) };
+}
+
+/**
+ * Hands one request's generations over to the workers, unless they are there already since the request was made before.
+ * Throws `OverloadedError` where the queue has no room for them, and as `enqueue`.
+ */
+export async function startAll(
+  gateway: Gateway,
+  jobs: readonly GenerationJob[],
+  { repeated }: Origin,
+): Promise<Generation[]> {
+  const known = repeated ? await Promise.all(jobs.map(({ id }) => gateway.log.read(id))) : [];
+  const missing = jobs.filter((_, i) => !known[i]);
+  if (missing.length > 0) await admit(gateway, missing.length);
+  const generations = await subscribeAll(gateway, jobs);
+  const added = generations.filter(({ job }) => missing.includes(job));
+  if (added.length > 0) await enqueue(gateway, added);
+  return generations;
 }
 
 /** Listens for every generation, or for none where one fails. */

@@ -9,6 +9,7 @@ import { type ResponseEcho, responseObject } from './response-object.ts';
 const names = await loadTokenizer(modelDir);
 const echo: ResponseEcho = {
   background: false,
+  conversation: null,
   generate: true,
   store: true,
   instructions: 'Be brief.',

@@ -10,6 +10,8 @@ import { usageOf } from './usage.ts';
 
 const responseEcho = z.strictObject({
   background: z.boolean(),
+  /** The conversation that its items are added to. */
+  conversation: z.string().nullable(),
   /** False for a response that only warms up: it has no output. */
   generate: z.boolean(),
   store: z.boolean(),
@@ -71,7 +73,7 @@ export function responseObject(state: LogState, job: GenerationJob, names: Token
     created_at: Math.floor(job.created_at / 1000),
     status,
     background: echo.background,
-    conversation: null,
+    conversation: echo.conversation === null ? null : { id: echo.conversation },
     error: terminal?.kind === 'error' ? { code: errorCode(terminal.code), message: terminal.message } : null,
     incomplete_details: status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
     instructions: echo.instructions,

@@ -2,9 +2,13 @@ import type { Item } from '../api/items.ts';
 
 const prefixes = { message: 'msg', function_call: 'fc', function_call_output: 'fco' } as const;
 
+export function itemIdPrefix({ type }: Item): 'msg' | 'fc' | 'fco' {
+  return prefixes[type];
+}
+
 /** The id of the `index`-th item that a response was asked with. */
 export function inputItemId(responseId: string, item: Item, index: number): string {
-  return `${prefixes[item.type]}_${responseId.replace(/^resp_/, '')}_in_${index}`;
+  return `${itemIdPrefix(item)}_${responseId.replace(/^resp_/, '')}_in_${index}`;
 }
 
 /** An item that is no output of a response, as clients read it. */

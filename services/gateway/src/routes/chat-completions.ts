@@ -1,4 +1,4 @@
-import { choiceGenerationId, type GenerationJob, newId } from '@baton/protocol';
+import { choiceGenerationId, type GenerationJob } from '@baton/protocol';
 import { withSpan } from '@baton/telemetry';
 import type { FastifyInstance } from 'fastify';
 import { type ChatRequest, type ChatRequestMessage, chatRequest } from '../api/chat-request.ts';
@@ -6,7 +6,8 @@ import { templateRole } from '../api/content.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { choiceSeed, resolveSampling } from '../api/resolve-sampling.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
-import { finish, leave } from '../generation/follow.ts';
+import { finish } from '../generation/follow.ts';
+import { leave } from '../generation/leave.ts';
 import {
   callingMessage,
   requireToolCalls,
@@ -14,8 +15,9 @@ import {
   type TurnMessage,
   toolCallRulesOf,
 } from '../generation/messages.ts';
+import { type Origin, originOf } from '../generation/origin.ts';
 import { chatPrompt, requireModel } from '../generation/prompt.ts';
-import { admit, enqueue, subscribeAll } from '../generation/submit.ts';
+import { startAll } from '../generation/submit.ts';
 import { type ChatEcho, chatChunks, chatCompletion, chatUsageChunk } from '../render/chat.ts';
 import type { CompletionHead } from '../render/completion-head.ts';
 import type { ServedModel } from '../served-model.ts';
@@ -30,14 +32,13 @@ export function chatCompletionRoutes(app: FastifyInstance, gateway: Gateway): vo
   app.post(
     '/v1/chat/completions',
     traced(gateway, async (request, reply, gateway) => {
-      const { body, head, jobs } = await withSpan('validate', {}, () => {
+      const { body, origin, head, jobs } = await withSpan('validate', {}, async () => {
         const body = parseRequest(chatRequest, request.body);
-        return { body, ...chatJobs(body, gateway) };
+        const origin = await originOf(gateway, request, 'chatcmpl');
+        return { body, origin, ...chatJobs(body, origin, gateway) };
       });
       const signal = clientSignal(reply, stopping);
-      await admit(gateway, jobs.length);
-      const generations = await subscribeAll(gateway, jobs);
-      await enqueue(gateway, generations);
+      const generations = await startAll(gateway, jobs, origin);
       try {
         return await withSpan('deliver', {}, async () => {
           if (!body.stream) {
@@ -55,7 +56,7 @@ export function chatCompletionRoutes(app: FastifyInstance, gateway: Gateway): vo
           return sendFrames(reply, frames, { ...settings, signal });
         });
       } finally {
-        await leave(gateway, generations, { cancel: true });
+        leave(gateway, generations, signal);
       }
     }),
   );
@@ -64,6 +65,7 @@ export function chatCompletionRoutes(app: FastifyInstance, gateway: Gateway): vo
 /** One job for each choice. Throws `RequestError` or `NotFoundError` for what cannot be run. */
 function chatJobs(
   body: ChatRequest,
+  { id, created_at, seed }: Origin,
   { model, tenant }: TenantGateway,
 ): { head: CompletionHead; jobs: GenerationJob[] } {
   requireModel(body.model, model);
@@ -88,12 +90,11 @@ function chatJobs(
       promptParam: 'messages',
       logprobs: body.logprobs ? (body.top_logprobs ?? 0) : null,
       promptLogprobs: null,
+      defaultSeed: seed,
     },
     prompt,
     model,
   );
-  const id = newId('chatcmpl');
-  const now = Date.now();
   const jobs = Array.from(
     { length: body.n ?? 1 },
     (_, index): GenerationJob => ({
@@ -102,7 +103,7 @@ function chatJobs(
       tenant,
       endpoint: 'chat.completions',
       model: model.name,
-      created_at: now,
+      created_at,
       prompt,
       parent: null,
       continuable: false,
@@ -111,7 +112,7 @@ function chatJobs(
       echo,
     }),
   );
-  return { head: { id, created: Math.floor(now / 1000), model: model.name }, jobs };
+  return { head: { id, created: Math.floor(created_at / 1000), model: model.name }, jobs };
 }
 
 function chatMessage(message: ChatRequestMessage, model: ServedModel, param: string): TurnMessage {

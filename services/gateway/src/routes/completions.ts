@@ -1,14 +1,16 @@
 import { RequestError } from '@baton/errors';
-import { choiceGenerationId, type GenerationJob, newId } from '@baton/protocol';
+import { choiceGenerationId, type GenerationJob } from '@baton/protocol';
 import { withSpan } from '@baton/telemetry';
 import type { FastifyInstance } from 'fastify';
 import { type CompletionRequest, completionRequest } from '../api/completion-request.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { choiceSeed, resolveSampling } from '../api/resolve-sampling.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
-import { finish, leave } from '../generation/follow.ts';
+import { finish } from '../generation/follow.ts';
+import { leave } from '../generation/leave.ts';
+import { type Origin, originOf } from '../generation/origin.ts';
 import { plainPrompt, requireModel } from '../generation/prompt.ts';
-import { admit, enqueue, subscribeAll } from '../generation/submit.ts';
+import { startAll } from '../generation/submit.ts';
 import type { CompletionHead } from '../render/completion-head.ts';
 import {
   type CompletionEcho,
@@ -33,15 +35,14 @@ export function completionRoutes(app: FastifyInstance, gateway: Gateway): void {
   app.post(
     '/v1/completions',
     traced(gateway, async (request, reply, gateway) => {
-      const { body, head, jobs } = await withSpan('validate', {}, () => {
+      const { body, origin, head, jobs } = await withSpan('validate', {}, async () => {
         const body = parseRequest(completionRequest, request.body);
-        return { body, ...completionJobs(body, gateway) };
+        const origin = await originOf(gateway, request, 'cmpl');
+        return { body, origin, ...completionJobs(body, origin, gateway) };
       });
       const choicesPerPrompt = body.n ?? 1;
       const signal = clientSignal(reply, stopping);
-      await admit(gateway, jobs.length);
-      const generations = await subscribeAll(gateway, jobs);
-      await enqueue(gateway, generations);
+      const generations = await startAll(gateway, jobs, origin);
       try {
         return await withSpan('deliver', {}, async () => {
           if (!body.stream) {
@@ -60,7 +61,7 @@ export function completionRoutes(app: FastifyInstance, gateway: Gateway): void {
           return sendFrames(reply, frames, { ...settings, signal });
         });
       } finally {
-        await leave(gateway, generations, { cancel: true });
+        leave(gateway, generations, signal);
       }
     }),
   );
@@ -69,6 +70,7 @@ export function completionRoutes(app: FastifyInstance, gateway: Gateway): void {
 /** One job for each choice of each prompt, prompt by prompt. Throws what a request that cannot be run gets. */
 function completionJobs(
   body: CompletionRequest,
+  { id, created_at, seed }: Origin,
   { model, tenant }: TenantGateway,
 ): { head: CompletionHead; jobs: GenerationJob[] } {
   requireModel(body.model, model);
@@ -80,8 +82,6 @@ function completionJobs(
       'prompt',
     );
   }
-  const id = newId('cmpl');
-  const now = Date.now();
   const jobs = body.prompt.flatMap((given, p) => {
     const param = body.prompt.length === 1 ? 'prompt' : `prompt[${p}]`;
     const prompt = plainPrompt(given, param, model);
@@ -93,6 +93,7 @@ function completionJobs(
         promptParam: param,
         logprobs: body.logprobs ?? null,
         promptLogprobs: body.echo ? (body.logprobs ?? null) : null,
+        defaultSeed: seed,
       },
       prompt,
       model,
@@ -106,7 +107,7 @@ function completionJobs(
         tenant,
         endpoint: 'completions',
         model: model.name,
-        created_at: now,
+        created_at,
         prompt,
         parent: null,
         continuable: false,
@@ -116,7 +117,7 @@ function completionJobs(
       }),
     );
   });
-  return { head: { id, created: Math.floor(now / 1000), model: model.name }, jobs };
+  return { head: { id, created: Math.floor(created_at / 1000), model: model.name }, jobs };
 }
 
 function promptText(prompt: string | readonly number[], model: ServedModel): string {

@@ -9,13 +9,16 @@ import { responseRequest } from '../api/response-request.ts';
 import { accessOf } from '../auth/access.ts';
 import type { Gateway } from '../gateway.ts';
 import { cancelGeneration } from '../generation/cancel.ts';
-import { finish, leave } from '../generation/follow.ts';
-import { followResponse, responseJob } from '../generation/responses.ts';
-import { deleteResponse, readResponse } from '../generation/stored-responses.ts';
-import { admit, enqueue, type Generation, subscribe } from '../generation/submit.ts';
+import { deleteResponse } from '../generation/delete-response.ts';
+import { finish } from '../generation/follow.ts';
+import { leave } from '../generation/leave.ts';
+import { originOf } from '../generation/origin.ts';
+import { followResponse, startResponse } from '../generation/responses.ts';
+import { readFollowed, readResponse } from '../generation/stored-responses.ts';
+import { type Generation, subscribe } from '../generation/submit.ts';
 import { recordResume } from '../record.ts';
 import { inputItems } from '../render/input-items.ts';
-import { readResponseEcho, responseObject } from '../render/response-object.ts';
+import { responseObject } from '../render/response-object.ts';
 import { clientSignal, sendFrames, sseFrame } from '../sse.ts';
 import { serveResponsesSocket } from '../ws/responses-socket.ts';
 import { traced } from './traced.ts';
@@ -42,23 +45,21 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
   app.post(
     '/v1/responses',
     traced(gateway, async (request, reply, gateway) => {
-      const { body, job } = await withSpan('validate', {}, async () => {
-        const body = parseRequest(responseRequest, request.body);
-        return { body, job: await responseJob(gateway, body, { generate: true }) };
-      });
+      const body = parseRequest(responseRequest, request.body);
       const signal = clientSignal(reply, stopping);
-      await admit(gateway, 1);
-      const generation = await subscribe(gateway, job);
-      await enqueue(gateway, [generation]);
+      const origin = await originOf(gateway, request, 'resp');
+      const generation = await startResponse(gateway, body, { ...origin, generate: true });
       try {
         return await withSpan('deliver', {}, async () => {
           if (body.stream)
             return sendFrames(reply, frames(generation, null, signal), { ...settings, signal });
-          const state = body.background ? generation.feed.state : await finish(gateway, generation, signal);
-          return responseObject(state, job, model.tokenizer);
+          const state = body.background
+            ? (origin.repeated && (await gateway.log.read(origin.id))) || generation.feed.state
+            : await finish(gateway, generation, signal);
+          return responseObject(state, generation.job, model.tokenizer);
         });
       } finally {
-        await leave(gateway, [generation], { cancel: body.store === false });
+        leave(gateway, [generation], signal);
       }
     }),
   );
@@ -68,8 +69,11 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
     traced(gateway, async (request, reply, gateway) => {
       const { stream, starting_after } = parseRequest(responseQuery, request.query);
       const { id } = request.params as { id: string };
-      const { state, job } = await readResponse(gateway, id);
-      if (stream !== 'true') return responseObject(state, job, model.tokenizer);
+      if (stream !== 'true') {
+        const { state, job } = await readResponse(gateway, id);
+        return responseObject(state, job, model.tokenizer);
+      }
+      const { job } = await readFollowed(gateway, id);
       recordResume('sse');
       const signal = clientSignal(reply, stopping);
       const generation = await subscribe(gateway, job);
@@ -77,7 +81,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
         const events = frames(generation, starting_after ?? null, signal);
         return await withSpan('deliver', {}, () => sendFrames(reply, events, { ...settings, signal }));
       } finally {
-        await leave(gateway, [generation], { cancel: false });
+        leave(gateway, [generation], signal);
       }
     }),
   );
@@ -95,14 +99,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
     '/v1/responses/:id/cancel',
     traced(gateway, async (request, _, gateway) => {
       const { id } = request.params as { id: string };
-      const { job } = await readResponse(gateway, id);
-      if (!readResponseEcho(job).background) {
-        throw new RequestError(
-          'invalid_value',
-          `response ${id} does not run in the background`,
-          'response_id',
-        );
-      }
+      const { job } = await readFollowed(gateway, id);
       return responseObject(await cancelGeneration(gateway, job), job, model.tokenizer);
     }),
   );
@@ -123,7 +120,11 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
     handler: () => {
       throw new RequestError('invalid_request', 'GET /v1/responses is a WebSocket: send an upgrade request');
     },
-    wsHandler: (socket, request) => serveResponsesSocket(gateway, socket, request, accessOf(request)),
+    wsHandler: (socket, request) => {
+      // Of those that clients come back on, the one that says why.
+      if (app.websocketServer.clients.size > settings.socketLimit) socket.close(1013, 'too many connections');
+      else serveResponsesSocket(gateway, socket, request, accessOf(request));
+    },
   });
 
   async function* frames(

@@ -6,6 +6,7 @@ import { TokenLog } from '@baton/log';
 import { GenerationConsumer, GenerationQueue } from '@baton/queue';
 import { startTestServers, type TestServers } from '@baton/testing';
 import OpenAI from 'openai';
+import { Documents } from '../documents.ts';
 import type { GatewaySettings } from '../gateway.ts';
 import { loadServedModel, type ServedModel } from '../served-model.ts';
 import { createGatewayServer, type GatewayServer } from '../server.ts';
@@ -25,6 +26,7 @@ export class TestBench {
   readonly log: TokenLog;
   readonly queue: GenerationQueue;
   readonly keys: ApiKeys;
+  readonly documents: Documents;
   /** How jobs run from now on. */
   script: Script = answer;
   #consumer: GenerationConsumer | null = null;
@@ -35,8 +37,10 @@ export class TestBench {
     model: ServedModel,
     log: TokenLog,
     queue: GenerationQueue,
+    documents: Documents,
     keys: ApiKeys,
   ) {
+    this.documents = documents;
     this.servers = servers;
     this.model = model;
     this.log = log;
@@ -52,6 +56,7 @@ export class TestBench {
       chatTemplate === undefined ? await loadServedModel(modelDir) : await modelWithTemplate(chatTemplate),
       await TokenLog.open(servers.nats.url),
       await GenerationQueue.open(servers.redis.url),
+      await Documents.open(servers.redis.url, { ttlMs: 3_600_000 }),
       await ApiKeys.open(servers.redis.url),
     );
     await bench.startConsumer();
@@ -62,9 +67,15 @@ export class TestBench {
     settings: Partial<GatewaySettings> = {},
     { withKeys = false }: { readonly withKeys?: boolean } = {},
   ): Promise<RunningGateway> {
-    const { model, log, queue } = this;
-    const keys = withKeys ? this.keys : null;
-    const server = await createGatewayServer({ model, log, queue, keys, settings });
+    const { model, log, queue, documents } = this;
+    const server = await createGatewayServer({
+      model,
+      log,
+      queue,
+      documents,
+      keys: withKeys ? this.keys : null,
+      settings: { disconnectGraceMs: 50, ...settings },
+    });
     this.#gateways.push(server);
     const url = await server.app.listen({ host: '127.0.0.1', port: 0 });
     return { url, server, client: new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 }) };
@@ -89,6 +100,7 @@ export class TestBench {
   async stop(): Promise<void> {
     await Promise.all(this.#gateways.map((gateway) => gateway.stop(0)));
     await this.stopConsumer();
+    this.documents.close();
     await Promise.all([this.queue.close(), this.log.close(), this.keys.close()]);
     await this.servers.stop();
   }

@@ -2,8 +2,16 @@ import { outcomeOf, RequestError } from '@baton/errors';
 import type { WebSocket } from '@fastify/websocket';
 import { asBatonError, errorBody } from '../errors.ts';
 
-/** Bytes that may wait in a socket's buffer before its log is read on. */
+/** Bytes that may wait in a socket's buffer before its log, or what the client sends, is read on. */
 const highWaterMark = 64 * 1024;
+
+/** Reads nothing more from a client that does not read what it is answered, until it does. */
+export function holdBack(socket: WebSocket): void {
+  if (socket.bufferedAmount < highWaterMark || socket.isPaused) return;
+  socket.pause();
+  // Sent when all before it has been.
+  socket.ping(undefined, undefined, () => socket.resume());
+}
 
 /** Sends one frame; resolves late where the client reads slowly. A socket that is closing drops it. */
 export async function sendFrame(socket: WebSocket, frame: unknown, streamId?: string): Promise<void> {

@@ -1,17 +1,24 @@
 import type { WebSocket } from '@fastify/websocket';
 
-/** Pings an open socket, and ends one that has not answered the ping before. */
+/**
+ * Pings an open socket, and ends one from which nothing has come since the ping before: neither the answer, nor room for
+ * what waits to be sent, which is how a slow but living client shows.
+ */
 export function keepAlive(socket: WebSocket, intervalMs: number): void {
-  let answered = true;
-  socket.on('pong', () => {
-    answered = true;
-  });
+  let heard = true;
+  let waiting = 0;
+  const hear = () => {
+    heard = true;
+  };
+  socket.on('pong', hear);
+  socket.on('message', hear);
   const timer = setInterval(() => {
-    if (!answered) {
+    if (!heard && socket.bufferedAmount >= waiting) {
       socket.terminate();
       return;
     }
-    answered = false;
+    heard = false;
+    waiting = socket.bufferedAmount;
     socket.ping();
   }, intervalMs);
   socket.once('close', () => clearInterval(timer));

@@ -10,12 +10,13 @@ import { responseCreateFrame } from '../api/response-request.ts';
 import type { Access } from '../auth/access.ts';
 import { asBatonError } from '../errors.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
-import { leave } from '../generation/follow.ts';
-import { followResponse, responseJob } from '../generation/responses.ts';
-import { readResponse } from '../generation/stored-responses.ts';
-import { admit, enqueue, type Generation, subscribe } from '../generation/submit.ts';
+import { leave } from '../generation/leave.ts';
+import { newOrigin } from '../generation/origin.ts';
+import { followResponse, startResponse } from '../generation/responses.ts';
+import { readFollowed } from '../generation/stored-responses.ts';
+import { type Generation, subscribe } from '../generation/submit.ts';
 import { recordRejection, recordResume } from '../record.ts';
-import { errorFrame, readFrame, sendFrame } from './frames.ts';
+import { errorFrame, holdBack, readFrame, sendFrame } from './frames.ts';
 import { keepAlive } from './keep-alive.ts';
 import { Lanes } from './lanes.ts';
 
@@ -39,7 +40,7 @@ export function serveResponsesSocket(
   const lanes = new Lanes();
   keepAlive(socket, gateway.settings.keepAliveMs);
 
-  if (Object.keys(Object(request.query)).length > 0) addToLane(undefined, 'resume', resume);
+  if (Object.keys(Object(request.query)).length > 0) addToLane(undefined, 0, 'resume', resume);
   socket.on('message', (data: Buffer, isBinary: boolean) => receive(data, isBinary));
 
   function receive(data: Buffer, isBinary: boolean): void {
@@ -49,7 +50,7 @@ export function serveResponsesSocket(
       if (typeof frame['stream_id'] === 'string') streamId = frame['stream_id'];
       switch (frame['type']) {
         case 'response.create':
-          addToLane(streamId, 'response.create', () => create(frame, streamId));
+          addToLane(streamId, data.length, 'response.create', () => create(frame, streamId));
           break;
         case 'response.steer':
           void sendFrame(socket, steerFailed(frame), streamId);
@@ -60,10 +61,16 @@ export function serveResponsesSocket(
     } catch (error) {
       fail(error, streamId);
     }
+    holdBack(socket);
   }
 
-  function addToLane(streamId: string | undefined, name: string, task: () => Promise<void>): void {
-    lanes.add(streamId, async () => {
+  function addToLane(
+    streamId: string | undefined,
+    bytes: number,
+    name: string,
+    task: () => Promise<void>,
+  ): void {
+    lanes.add(streamId, bytes, async () => {
       if (signal.aborted) return;
       try {
         await gateway.tasks.run(() => withSpan(`WebSocket ${name}`, { kind: SpanKind.SERVER, parent }, task));
@@ -75,29 +82,23 @@ export function serveResponsesSocket(
 
   async function create(frame: Record<string, unknown>, streamId: string | undefined): Promise<void> {
     await access.check();
-    const { body, job } = await withSpan('validate', {}, async () => {
-      const { body, generate } = parseRequest(responseCreateFrame, frame);
-      return { body, job: await responseJob(gateway, body, { generate }) };
-    });
-    await admit(gateway, 1);
-    const generation = await subscribe(gateway, job);
-    await enqueue(gateway, [generation]);
-    await deliver(generation, null, streamId, { cancel: body.store === false });
+    const { body, generate } = parseRequest(responseCreateFrame, frame);
+    const generation = await startResponse(gateway, body, { ...newOrigin('resp'), generate });
+    await deliver(generation, null, streamId);
   }
 
   async function resume(): Promise<void> {
     const query = parseRequest(resumeQuery, request.query);
-    const { job } = await readResponse(gateway, query.response_id);
+    const { job } = await readFollowed(gateway, query.response_id);
     recordResume('websocket');
     const generation = await subscribe(gateway, job);
-    await deliver(generation, query.starting_after ?? null, undefined, { cancel: false });
+    await deliver(generation, query.starting_after ?? null, undefined);
   }
 
   async function deliver(
     generation: Generation,
     startingAfter: number | null,
     streamId: string | undefined,
-    whenLeft: { readonly cancel: boolean },
   ): Promise<void> {
     try {
       await withSpan('deliver', {}, async () => {
@@ -106,7 +107,7 @@ export function serveResponsesSocket(
         }
       });
     } finally {
-      await leave(gateway, [generation], whenLeft);
+      leave(gateway, [generation], signal);
     }
   }
 

@@ -1,0 +1,28 @@
+import { NotFoundError } from '@baton/errors';
+import type { TenantGateway } from '../gateway.ts';
+import { readResponseEcho } from '../render/response-object.ts';
+import { cancelGeneration } from './cancel.ts';
+import { changeConversation } from './conversation-store.ts';
+import { readResponse } from './stored-responses.ts';
+
+/**
+ * Forgets a response, its log and its state; one that still runs is stopped. Throws `NotFoundError` where there is none that
+ * this client may see.
+ */
+export async function deleteResponse(gateway: TenantGateway, responseId: string): Promise<void> {
+  const { job } = await readResponse(gateway, responseId);
+  await cancelGeneration(gateway, job);
+  const { conversation } = readResponseEcho(job);
+  if (conversation !== null) await keepItems(gateway, conversation);
+  await gateway.log.delete(responseId);
+  await gateway.snapshots?.delete(job.tenant, responseId);
+}
+
+/** What a response has added to a conversation stays there without it. */
+async function keepItems(gateway: TenantGateway, conversationId: string): Promise<void> {
+  try {
+    await changeConversation(gateway, conversationId, (conversation) => conversation);
+  } catch (error) {
+    if (!(error instanceof NotFoundError)) throw error;
+  }
+}

@@ -1,0 +1,222 @@
+import { connect, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { answer, answerText, waitForCancel } from './testing/scripts.ts';
+import { type RunningGateway, TestBench } from './testing/test-bench.ts';
+
+let bench: TestBench;
+let gateway: RunningGateway;
+beforeAll(async () => {
+  bench = await TestBench.start();
+  gateway = await bench.startGateway();
+});
+afterAll(() => bench?.stop());
+beforeEach(() => {
+  bench.script = answer;
+});
+
+const model = 'hymba-tiny-stories';
+const terminalOf = async (id: string) => (await bench.log.read(id))?.terminal;
+const once = async (id: string) => {
+  await expect.poll(() => terminalOf(id), { timeout: 10_000 }).toBeTruthy();
+  return terminalOf(id);
+};
+
+describe('an idempotency key', () => {
+  const post = (path: string, body: object, key: string, url = gateway.url) =>
+    fetch(`${url}/v1/${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'idempotency-key': key },
+      body: JSON.stringify({ model, ...body }),
+    });
+
+  it.each([
+    ['chat/completions', { messages: [{ role: 'user', content: 'hi' }], n: 2 }],
+    ['completions', { prompt: ['a', 'b'] }],
+    ['responses', { input: 'hi' }],
+  ])('gives the first one its generation again: %s', async (path, body) => {
+    let runs = 0;
+    bench.script = async (job, writer, tokenizer) => {
+      runs++;
+      await answer(job, writer, tokenizer);
+    };
+    const other = await bench.startGateway();
+    const key = `finished ${path}`;
+    const first = await (await post(path, body, key)).json();
+    expect(await (await post(path, body, key, other.url)).json()).toEqual(first);
+    expect(runs).toBe(path === 'responses' ? 1 : 2);
+  });
+
+  it('follows a generation that still runs, also where the two come at once', async () => {
+    const release = Promise.withResolvers<void>();
+    const ran = new Set<string>();
+    bench.script = async (job, writer, tokenizer) => {
+      ran.add(job.id);
+      await release.promise;
+      await answer(job, writer, tokenizer);
+    };
+    const other = await bench.startGateway();
+    const body = { input: 'hi', stream: true };
+    const streams = await Promise.all(
+      [gateway, other, gateway].map(({ url }) => post('responses', body, 'live', url)),
+    );
+    release.resolve();
+    const [first, ...others] = await Promise.all(streams.map((stream) => stream.text()));
+    expect(first).toContain('event: response.completed');
+    for (const text of others) expect(text).toBe(first);
+    expect(ran.size).toBe(1);
+  });
+
+  it('belongs to one request', async () => {
+    await post('responses', { input: 'hi' }, 'mine');
+    const refused = await post('responses', { input: 'ho' }, 'mine');
+    expect([refused.status, await refused.json()]).toEqual([
+      422,
+      {
+        error: {
+          type: 'invalid_request_error',
+          code: 'idempotency_key_reused',
+          param: 'Idempotency-Key',
+          message: expect.any(String),
+        },
+      },
+    ]);
+    expect((await post('responses', { input: 'hi' }, 'x'.repeat(300))).status).toBe(400);
+  });
+});
+
+describe('a client that goes away', () => {
+  const unstored = async (url: string) => {
+    const leave = new AbortController();
+    const response = await fetch(`${url}/v1/responses`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model, input: 'hi', store: false, stream: true }),
+      signal: leave.signal,
+    });
+    let text = '';
+    for await (const chunk of response.body ?? []) {
+      text += new TextDecoder().decode(chunk);
+      if (text.includes('output_text.delta')) break;
+    }
+    leave.abort();
+    return text.match(/resp_[0-9a-f]{32}/)?.[0] ?? '';
+  };
+
+  it('may come back within the grace period, on another gateway, and then nothing is cancelled', async () => {
+    const release = Promise.withResolvers<void>();
+    bench.script = async (job, writer, tokenizer) => {
+      await writer.append({ kind: 'tokens', tokens: [77], text: 'Well, ' });
+      await release.promise;
+      await answer(job, writer, tokenizer);
+    };
+    const graceMs = 300;
+    const left = await bench.startGateway({ disconnectGraceMs: graceMs });
+    const id = await unstored(left.url);
+    const other = await bench.startGateway();
+    const stream = await other.client.responses.retrieve(id, { stream: true });
+    await delay(2 * graceMs);
+    release.resolve();
+    let said = '';
+    for await (const event of stream) if (event.type === 'response.output_text.delta') said += event.delta;
+    expect(said).toBe(`Well, ${answerText}`);
+  });
+
+  it('is waited for, and then what nobody could read again is cancelled', async () => {
+    bench.script = waitForCancel;
+    const id = await unstored(gateway.url);
+    expect(await once(id)).toMatchObject({ kind: 'finish', reason: 'cancelled' });
+  });
+});
+
+/** Says more than any buffer holds. */
+const piece = 'a'.repeat(80_000);
+const pieces = 150;
+async function sayMuch(...[job, writer]: Parameters<typeof answer>): Promise<void> {
+  for (let i = 0; i < pieces; i++) await writer.append({ kind: 'tokens', tokens: [i], text: piece });
+  const usage = { prompt_tokens: job.prompt.length, cached_tokens: 0, completion_tokens: pieces };
+  await writer.append({ kind: 'finish', reason: 'stop', usage });
+}
+
+describe('a client that does not read', () => {
+  it('is sent an event stream as fast as it takes it, out of the log', async () => {
+    const said = Promise.withResolvers<void>();
+    bench.script = async (job, writer, tokenizer) => {
+      await sayMuch(job, writer, tokenizer);
+      said.resolve();
+    };
+    const slow = await bench.startGateway();
+    const served: Socket[] = [];
+    slow.server.app.server.on('connection', (socket) => served.push(socket));
+    const client = connect(Number(new URL(slow.url).port), '127.0.0.1').setEncoding('latin1');
+    const body = JSON.stringify({ model, input: 'hi', stream: true });
+    const head = `POST /v1/responses HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
+    client.write(`${head}\r\n\r\n${body}`);
+    await said.promise;
+    expect(served[0]?.writableLength).toBeLessThan(3 * piece.length);
+
+    let received = '';
+    for await (const text of client) {
+      received += text;
+      if (text.endsWith('0\r\n\r\n')) break;
+    }
+    expect(received.split('event: response.output_text.delta').length - 1).toBe(pieces);
+    expect(received).toContain('event: response.completed');
+  });
+
+  it('is not read from either', async () => {
+    const socket = new WebSocket(`${gateway.url.replace('http', 'ws')}/v1/responses`);
+    await new Promise((resolve) => socket.once('open', resolve));
+    socket.pause();
+    // Answered with as much.
+    const steer = JSON.stringify({ type: 'response.steer', input: 'x'.repeat(50_000) });
+    for (let i = 0; i < 1000; i++) socket.send(steer);
+    const served = () => [...gateway.server.app.websocketServer.clients];
+    await expect.poll(() => served().some(({ isPaused }) => isPaused), { timeout: 10_000 }).toBe(true);
+    expect(Math.max(...served().map(({ bufferedAmount }) => bufferedAmount))).toBeLessThan(1024 * 1024);
+    socket.terminate();
+  });
+
+  it('is let go where it does not even answer a ping', async () => {
+    const impatient = await bench.startGateway({ keepAliveMs: 50 });
+    const socket = new WebSocket(`${impatient.url.replace('http', 'ws')}/v1/responses`, { autoPong: false });
+    const closed = new Promise<number>((resolve) => socket.once('close', resolve));
+    expect(await closed).toBe(1006);
+  });
+});
+
+describe('too many sockets', () => {
+  it('are sent elsewhere, compressed they never are', async () => {
+    const small = await bench.startGateway({ socketLimit: 1 });
+    const open = () => new WebSocket(`${small.url.replace('http', 'ws')}/v1/responses`);
+    const first = open();
+    await new Promise((resolve) => first.once('open', resolve));
+    expect(first.extensions).toBe('');
+    const second = open();
+    expect(await new Promise((resolve) => second.once('close', resolve))).toBe(1013);
+    first.close();
+  });
+
+  it('hold so many requests each, and no longer ones', async () => {
+    bench.script = waitForCancel;
+    const small = await bench.startGateway({ bodyLimit: 2 * 1024 * 1024 });
+    const socket = new WebSocket(`${small.url.replace('http', 'ws')}/v1/responses`);
+    const refused: string[] = [];
+    const enough = Promise.withResolvers<void>();
+    socket.on('message', (data) => {
+      const frame = JSON.parse(data.toString());
+      if (frame.type !== 'error') return;
+      refused.push(`${frame.status} ${frame.error.code}`);
+      if (refused.length === 1) enough.resolve();
+    });
+    await new Promise((resolve) => socket.once('open', resolve));
+    const create = { type: 'response.create', model, store: false };
+    for (let i = 0; i < 65; i++) socket.send(JSON.stringify({ ...create, input: 'hi' }));
+    await enough.promise;
+    expect(refused).toEqual(['503 overloaded']);
+    const closed = new Promise<number>((resolve) => socket.once('close', resolve));
+    socket.send('x'.repeat(3 * 1024 * 1024));
+    expect(await closed).toBe(1009);
+  });
+});
