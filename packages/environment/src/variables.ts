@@ -84,6 +84,14 @@ export const variables = {
   BATON_STATE_MEMORY: wholeNumber(1, 16_777_216).optional(),
   /** Generations that may wait in the queue before new ones are refused with 503. */
   BATON_QUEUE_LIMIT: wholeNumber(1, 1_000_000).default(1000),
+  /** Seconds a generation may wait for a worker while its client waits for it. */
+  BATON_QUEUE_TIMEOUT: wholeNumber(1, 86_400).default(60),
+  /** Generations of one tenant that may wait and run at once. Best below BATON_QUEUE_LIMIT. */
+  BATON_TENANT_GENERATIONS: wholeNumber(1, 1_000_000).default(500),
+  /** Requests of one tenant in a minute. Unset: no limit. */
+  BATON_TENANT_REQUESTS: wholeNumber(1, 1_000_000_000).optional(),
+  /** Prompt and output tokens of one tenant in a minute. Unset: no limit. */
+  BATON_TENANT_TOKENS: wholeNumber(1, 1_000_000_000).optional(),
   /** Where snapshots of running sessions are kept: redis://…, or file:///folder that all workers see. Unset: BATON_REDIS_URL. */
   BATON_SNAPSHOT_STORE: url('redis:', 'rediss:', 'file:').optional(),
   /** How much a snapshot keeps: exact (every bit), int8, or compact (about 3 bits a key or value). */

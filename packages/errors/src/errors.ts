@@ -89,6 +89,16 @@ export class OverloadedError extends BatonError {
   }
 }
 
+/** A generation that no worker had begun by the time its client would wait for. */
+export class QueueTimeoutError extends BatonError {
+  readonly code = 'queue_timeout';
+  readonly retryable = true;
+
+  constructor() {
+    super('no worker was free for this in time; it was not begun, and may be tried again');
+  }
+}
+
 /** Redis, NATS or another server that Baton needs does not answer. */
 export class DependencyError extends BatonError {
   readonly code = 'dependency_unavailable';

@@ -11,6 +11,7 @@ export {
   MessageError,
   NotFoundError,
   OverloadedError,
+  QueueTimeoutError,
   RequestError,
   type RequestErrorCode,
   ServerError,

@@ -49,6 +49,7 @@ export const outcomes = {
   origin_not_allowed: { status: 403, type: 'invalid_request_error', job: 'fail' },
   rate_limit_exceeded: { status: 429, type: 'rate_limit_error', job: 'retry' },
   overloaded: unavailable,
+  queue_timeout: { status: 503, type: 'server_error', job: 'fail' },
   dependency_unavailable: unavailable,
   store_full: unavailable,
   server_error: internal,

@@ -178,6 +178,26 @@ export class TokenLog {
     await writer?.append({ kind: 'finish', reason: 'cancelled', usage });
   }
 
+  /**
+   * Ends a generation with an `error` entry, unless a worker has claimed it: then false, and nothing changes. It does not
+   * fence, so a worker that claims at the same moment either comes first or finds the end.
+   */
+  async failUnclaimed(
+    generationId: string,
+    { code, message }: { readonly code: ErrorCode; readonly message: string },
+  ): Promise<boolean> {
+    const cursor = await new LogCursor(this.#store, generationId).readToEnd();
+    const { state } = cursor;
+    while (state.job !== null && state.terminal === null && state.epoch === 0) {
+      const place = { epoch: 0, sequence_number: state.nextSequenceNumber };
+      const entry: LogEntry = { v: 1, kind: 'error', ...place, code, message };
+      const result = await this.#store.append(generationId, entry, cursor.top);
+      if ('stored' in result) return true;
+      for (const stored of result.conflict) cursor.advance(stored);
+    }
+    return false;
+  }
+
   /** Forgets a generation. An owner that still runs it finds no log any more to append to, and stops. */
   async delete(generationId: string): Promise<void> {
     await this.#store.delete(generationId);

@@ -28,6 +28,7 @@ export {
   apiKeysKey,
   commandSubject,
   conversationKey,
+  fairOrderKey,
   followersSubject,
   heartbeatSubject,
   idempotencyKey,
@@ -40,10 +41,13 @@ export {
   logStreamSubjects,
   logSubject,
   queueName,
+  rateLimitPrefix,
   redisPrefix,
+  serviceTimesKey,
   shardOf,
   snapshotKeys,
   snapshotTenants,
+  tenantGenerationsKey,
 } from './names.ts';
 export { parseMessage } from './parse.ts';
 export { type Sampling, samplingSchema } from './sampling.ts';

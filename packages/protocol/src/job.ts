@@ -17,6 +17,8 @@ export const generationJobSchema = z.strictObject({
   model: z.string(),
   /** Milliseconds since the Unix epoch. */
   created_at: z.int(),
+  /** A worker that takes it later than this, as the first one, fails it: nobody waits for it any more. Ms since the epoch. */
+  start_by: z.int().optional(),
   /** Prompt token ids, as rendered and tokenised by the gateway; never re-tokenised. */
   prompt: z.array(z.int().min(0)).min(1),
   /** The generation before it in its conversation, whose prompt and output are this prompt's first `tokens` ids. */

@@ -44,6 +44,15 @@ export const snapshotKeys = (tenant: string) => ({
 /** Tenants with snapshots, by their bytes. */
 export const snapshotTenants = `${redisPrefix}:snapshot-tenants`;
 
+/** A Redis hash: the latest turn that was taken, and each tenant's last. */
+export const fairOrderKey = `${redisPrefix}:${queueName}:fair-order`;
+/** A Redis set of a tenant's generations that wait or run. */
+export const tenantGenerationsKey = (tenant: string): string => `${redisPrefix}:${queueName}:of:${tenant}`;
+/** A Redis list of how long the latest generations took their workers, in ms. */
+export const serviceTimesKey = `${redisPrefix}:${queueName}:service-times`;
+/** What a tenant has used in the present minute. */
+export const rateLimitPrefix = `${redisPrefix}:rate`;
+
 /** A Redis hash of all API keys, by their id. */
 export const apiKeysKey = `${redisPrefix}:api-keys`;
 /** Redis keys of what gateways remember of a tenant's requests, for as long as their logs. */

@@ -214,7 +214,7 @@ describe('close', () => {
     const { consumer } = await consume(() => finishing);
     await queue.add(job);
     await until(() => consumer.active === 1);
-    expect(await queue.remove(job.id)).toBe(false);
+    expect(await queue.remove(job)).toBe(false);
     const closing = consumer.close(60_000);
     finish();
     await closing;

@@ -10,10 +10,13 @@ import {
 import { connectRedis, RedisHealth } from '@baton/redis';
 import { ErrorCode, Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { turnTaken } from './fair-order.ts';
 import { HandedOver } from './handed-over.ts';
 import { applyFate, type Fate } from './job-fate.ts';
 import { queueTelemetry } from './queue-telemetry.ts';
 import { recordWait } from './record-wait.ts';
+import { noteServiceTime } from './service-times.ts';
+import { leavePlace } from './tenant-places.ts';
 
 /**
  * Runs one generation. What it throws decides the job's fate by the error's outcome in `@baton/errors`: `retry` puts it
@@ -153,9 +156,23 @@ export class GenerationConsumer {
   /** Settles the job's fate where `close` can wait for it. */
   async #process(queued: Job<unknown>, token: string | undefined): Promise<void> {
     recordWait(queued);
-    const settled = this.#decide(queued).then((fate) => applyFate(queued, token, fate));
+    const startedAt = performance.now();
+    const settled = Promise.all([turnTaken(this.#client, queued.priority), this.#decide(queued)]).then(
+      async ([, fate]) => {
+        await this.#account(queued, fate, performance.now() - startedAt);
+        return applyFate(queued, token, fate);
+      },
+    );
     this.#track(settled);
     await settled;
+  }
+
+  /** Whoever is done leaves its tenant's place. */
+  async #account({ id = '', data }: Job<unknown>, { kind }: Fate, milliseconds: number): Promise<void> {
+    if (kind !== 'done' && kind !== 'refused') return;
+    const { tenant } = Object(data) as { tenant?: unknown };
+    if (typeof tenant === 'string') await leavePlace(this.#client, tenant, id);
+    if (kind === 'done') await noteServiceTime(this.#client, Math.round(milliseconds));
   }
 
   #track(settled: Promise<unknown>): void {

@@ -28,7 +28,7 @@ describe('GenerationQueue', () => {
     await queue.add(job);
     expect(await queue.has(job.id)).toBe(true);
     expect(await queue.counts()).toEqual({ waiting: 1, active: 0, failed: 0 });
-    expect(await queue.remove(job.id)).toBe(true);
+    expect(await queue.remove(job)).toBe(true);
     expect(await queue.has(job.id)).toBe(false);
     expect((await queue.counts()).waiting).toBe(0);
   });

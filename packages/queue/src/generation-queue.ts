@@ -9,7 +9,10 @@ import {
 import { connectRedis, RedisHealth } from '@baton/redis';
 import { type JobsOptions, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { FairOrder } from './fair-order.ts';
 import { queueTelemetry } from './queue-telemetry.ts';
+import { meanServiceTime } from './service-times.ts';
+import { leavePlace, TenantPlaces } from './tenant-places.ts';
 
 export interface QueueCounts {
   /** Not taken by any worker: waiting, or put back to be tried again in a moment. */
@@ -17,6 +20,15 @@ export interface QueueCounts {
   active: number;
   /** Refused because the payload did not parse; kept for a day to be looked at. */
   failed: number;
+}
+
+export interface Outlook {
+  /** Generations that would be taken before it. */
+  readonly ahead: number;
+  readonly waiting: number;
+  readonly active: number;
+  /** Mean milliseconds that a generation takes its worker; null while nobody knows. */
+  readonly serviceMs: number | null;
 }
 
 /**
@@ -36,6 +48,8 @@ export class GenerationQueue {
   readonly #client: Redis;
   readonly #queue: Queue<GenerationJob>;
   readonly #health: RedisHealth;
+  readonly #order: FairOrder;
+  readonly #places: TenantPlaces;
 
   private constructor(client: Redis, health: RedisHealth) {
     this.#client = client;
@@ -45,6 +59,8 @@ export class GenerationQueue {
       prefix: redisPrefix,
       telemetry: queueTelemetry(),
     });
+    this.#order = new FairOrder(client, this.#queue.toKey('prioritized'));
+    this.#places = new TenantPlaces(client, (id) => this.#queue.toKey(id));
     // BullMQ only repeats what the client has reported to `health` itself.
     this.#queue.on('error', () => {});
   }
@@ -65,12 +81,31 @@ export class GenerationQueue {
   }
 
   /**
-   * Adds a job under its generation's id; one that is there already stays as it is. Throws `MessageError` for a job that
+   * Adds a job under its generation's id, in its tenant's turn; one that is there already stays as it is. Throws `MessageError` for a job that
    * no worker could parse.
    */
   async add(job: GenerationJob): Promise<void> {
     const payload = parseMessage(generationJobSchema, job, `queue ${queueName}`);
-    await this.#ask(this.#queue.add('generation', payload, { ...jobOptions, jobId: job.id }));
+    const priority = await this.#ask(this.#order.next(job.tenant));
+    await this.#ask(this.#queue.add('generation', payload, { ...jobOptions, jobId: job.id, priority }));
+  }
+
+  /**
+   * Takes the tenant's places for generations that are about to be added, or none: false where it would have more than
+   * `limit` waiting and running. A place is left when its generation has ended, or is removed.
+   */
+  async takePlaces(tenant: string, generationIds: readonly string[], limit: number): Promise<boolean> {
+    return this.#ask(this.#places.take(tenant, generationIds, limit));
+  }
+
+  /** How long a generation that `tenant` added now would come to wait, as far as anybody can tell. */
+  async outlook(tenant: string): Promise<Outlook> {
+    const [ahead, counts, serviceMs] = await Promise.all([
+      this.#ask(this.#order.ahead(tenant)),
+      this.counts(),
+      this.#ask(meanServiceTime(this.#client)),
+    ]);
+    return { ahead, waiting: counts.waiting, active: counts.active, serviceMs };
   }
 
   /** Whether the queue knows the job: waiting, running or refused. A finished one is unknown. */
@@ -85,14 +120,18 @@ export class GenerationQueue {
   }
 
   async counts(): Promise<QueueCounts> {
-    const counts = await this.#ask(this.#queue.getJobCounts('wait', 'delayed', 'active', 'failed'));
-    const { wait = 0, delayed = 0, active = 0, failed = 0 } = counts;
-    return { waiting: wait + delayed, active, failed };
+    const counts = await this.#ask(
+      this.#queue.getJobCounts('wait', 'prioritized', 'delayed', 'active', 'failed'),
+    );
+    const { wait = 0, prioritized = 0, delayed = 0, active = 0, failed = 0 } = counts;
+    return { waiting: wait + prioritized + delayed, active, failed };
   }
 
   /** Takes a job out, if it is there; false where a worker is running it, which then goes on. */
-  async remove(generationId: string): Promise<boolean> {
-    return (await this.#ask(this.#queue.remove(generationId))) === 1;
+  async remove({ id, tenant }: Pick<GenerationJob, 'id' | 'tenant'>): Promise<boolean> {
+    const removed = (await this.#ask(this.#queue.remove(id))) === 1;
+    if (removed) await this.#ask(leavePlace(this.#client, tenant, id));
+    return removed;
   }
 
   /**

@@ -1,3 +1,3 @@
 export { type ConsumerOptions, GenerationConsumer, type GenerationHandler } from './generation-consumer.ts';
-export { GenerationQueue, type QueueCounts } from './generation-queue.ts';
+export { GenerationQueue, type Outlook, type QueueCounts } from './generation-queue.ts';
 export { HandedOver } from './handed-over.ts';

@@ -4,6 +4,7 @@ import type { GenerationQueue } from '@baton/queue';
 import type { SnapshotStore } from '@baton/snapshot';
 import type { FastifyBaseLogger } from 'fastify';
 import type { Documents } from './documents.ts';
+import type { RateLimits } from './limits/rate-limits.ts';
 import type { RunningTasks } from './running-tasks.ts';
 import type { ServedModel } from './served-model.ts';
 
@@ -12,6 +13,10 @@ export interface GatewaySettings {
   readonly queueLimit: number;
   /** Largest request body and WebSocket message, in bytes. */
   readonly bodyLimit: number;
+  /** Generations of one tenant that may wait and run at once. */
+  readonly tenantGenerations: number;
+  /** How long a generation may wait for a worker whose client waits for it. */
+  readonly queueTimeoutMs: number;
   /** Origins (`https://chat.example.com`) whose pages may use this gateway. */
   readonly allowedOrigins: readonly string[];
   /** Addresses and networks of proxies that are believed in whom they forward for. */
@@ -32,6 +37,8 @@ export interface GatewaySettings {
 
 export const defaultGatewaySettings: GatewaySettings = {
   queueLimit: 1000,
+  tenantGenerations: 500,
+  queueTimeoutMs: 60_000,
   allowedOrigins: [],
   trustedProxies: [],
   requestTimeoutMs: 60_000,
@@ -51,6 +58,8 @@ export interface Gateway {
   /** What gateways remember beside the logs. */
   readonly documents: Documents;
   readonly fleet: FleetWatch;
+  /** Null where a tenant may ask as often as it likes. */
+  readonly rateLimits: RateLimits | null;
   /** Where the workers keep states; null where nobody keeps any. */
   readonly snapshots: SnapshotStore | null;
   readonly settings: GatewaySettings;
@@ -63,4 +72,6 @@ export interface Gateway {
 /** The gateway as the tenant sees it whose request it is: what belongs to others is not there. */
 export interface TenantGateway extends Gateway {
   readonly tenant: string;
+  /** Tells the client something in a header of the answer to come; a WebSocket has none. */
+  readonly setHeader: (name: string, value: string | number) => void;
 }

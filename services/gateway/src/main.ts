@@ -9,6 +9,7 @@ import { openSnapshotStore } from '@baton/snapshot';
 import { createLogger, startTelemetry } from '@baton/telemetry';
 import packageJson from '../package.json' with { type: 'json' };
 import { Documents } from './documents.ts';
+import { RateLimits } from './limits/rate-limits.ts';
 import { loadServedModel } from './served-model.ts';
 import { createGatewayServer } from './server.ts';
 
@@ -26,6 +27,10 @@ async function main(): Promise<void> {
     'BATON_QUEUE_LIMIT',
     'BATON_SOCKET_LIMIT',
     'BATON_DISCONNECT_GRACE',
+    'BATON_QUEUE_TIMEOUT',
+    'BATON_TENANT_GENERATIONS',
+    'BATON_TENANT_REQUESTS',
+    'BATON_TENANT_TOKENS',
     'BATON_LOG_SHARDS',
     'BATON_LOG_REPLICAS',
     'BATON_LOG_MAX_AGE_HOURS',
@@ -52,6 +57,12 @@ async function main(): Promise<void> {
   const model = await loadServedModel(env.BATON_MODEL ?? embeddedModel, env.BATON_MODEL_NAME);
   const onError = (error: BatonError) => logger.error({ err: error }, error.message);
   const queue = await GenerationQueue.open(redisUrl, { onError });
+  const limits = {
+    requestsPerMinute: env.BATON_TENANT_REQUESTS ?? null,
+    tokensPerMinute: env.BATON_TENANT_TOKENS ?? null,
+  };
+  const limited = Object.values(limits).some((limit) => limit !== null);
+  const rateLimits = limited ? await RateLimits.open(redisUrl, limits, { onError }) : null;
   const keys = env.BATON_AUTH === 'keys' ? await ApiKeys.open(redisUrl, { onError }) : null;
   const log = await TokenLog.open(natsUrl, {
     shards: env.BATON_LOG_SHARDS,
@@ -74,11 +85,14 @@ async function main(): Promise<void> {
     documents,
     snapshots,
     keys,
+    rateLimits,
     logger,
     settings: {
       queueLimit: env.BATON_QUEUE_LIMIT,
       socketLimit: env.BATON_SOCKET_LIMIT,
       disconnectGraceMs: env.BATON_DISCONNECT_GRACE * 1000,
+      queueTimeoutMs: env.BATON_QUEUE_TIMEOUT * 1000,
+      tenantGenerations: env.BATON_TENANT_GENERATIONS,
       bodyLimit: env.BATON_BODY_LIMIT,
       allowedOrigins: env.BATON_ALLOWED_ORIGINS ?? [],
       trustedProxies: env.BATON_TRUSTED_PROXIES ?? [],
@@ -92,7 +106,13 @@ async function main(): Promise<void> {
     logger.info({ reason }, 'stopping');
     await server.stop(env.BATON_SHUTDOWN_TIMEOUT * 1000);
     documents.close();
-    await Promise.allSettled([queue.close(), log.close(), snapshots.close(), keys?.close()]);
+    await Promise.allSettled([
+      queue.close(),
+      log.close(),
+      snapshots.close(),
+      keys?.close(),
+      rateLimits?.close(),
+    ]);
     await telemetry.shutdown();
     process.exit();
   };

@@ -183,7 +183,7 @@ describe('generations', () => {
     const reading = (async () => {
       for await (const event of await response) events.push(event);
     })();
-    expect(await bench.queue.remove(created.id)).toBe(true);
+    expect(await bench.queue.remove({ id: created.id, tenant: 'default' })).toBe(true);
     await bench.startConsumer();
     await reading;
     expect(events.at(-1)).toMatchObject({
@@ -198,7 +198,7 @@ describe('generations', () => {
     const { client } = await own.startGateway({ sweepEveryMs: 50 });
     await own.servers.nats.restart();
     const created = await client.responses.create({ model, input: 'hi', background: true });
-    expect(await own.queue.remove(created.id)).toBe(true);
+    expect(await own.queue.remove({ id: created.id, tenant: 'default' })).toBe(true);
     await expect.poll(() => own.queue.has(created.id)).toBe(true);
     await own.startConsumer();
     await expect

@@ -22,6 +22,7 @@ import type { Documents } from './documents.ts';
 import { answerBrokenRequest, asBatonError, errorBody, installErrorHandling } from './errors.ts';
 import { defaultGatewaySettings, type Gateway, type GatewaySettings } from './gateway.ts';
 import { startSweeping } from './generation/reconcile.ts';
+import type { RateLimits } from './limits/rate-limits.ts';
 import { observeGateway } from './record.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { chatCompletionRoutes } from './routes/chat-completions.ts';
@@ -38,7 +39,14 @@ import { chooseSubprotocol } from './ws/subprotocol.ts';
 const apiContentPolicy = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
 
 /** Headers that pages may read, beside those that every page may. */
-const exposedHeaders = ['x-request-id', 'retry-after', 'retry-after-ms'];
+const exposedHeaders = [
+  'x-request-id',
+  'retry-after',
+  'retry-after-ms',
+  ...['limit', 'remaining', 'reset'].flatMap((what) =>
+    ['requests', 'tokens'].map((unit) => `x-ratelimit-${what}-${unit}`),
+  ),
+];
 
 /** How long cancelling what nobody can read any more may hold up a stop. */
 const tidyUpMs = 1000;
@@ -51,6 +59,8 @@ export interface GatewayServerOptions {
   readonly snapshots?: SnapshotStore;
   /** Null or missing: anybody may use it. */
   readonly keys?: ApiKeys | null;
+  /** Null or missing: a tenant may ask as often as it likes. */
+  readonly rateLimits?: RateLimits | null;
   readonly settings?: Partial<GatewaySettings>;
   readonly logger?: FastifyBaseLogger;
 }
@@ -122,6 +132,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     queue,
     documents,
     fleet,
+    rateLimits: options.rateLimits ?? null,
     snapshots: options.snapshots ?? null,
     settings,
     logger: app.log,

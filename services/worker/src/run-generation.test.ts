@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Engine, type EngineRequest, tokensOf } from '@baton/engine';
 import { ScriptedEngine } from '@baton/engine/testing';
-import { EngineDiedError, FencedError, ServerError } from '@baton/errors';
+import { EngineDiedError, FencedError, QueueTimeoutError, ServerError } from '@baton/errors';
 import { TokenLog } from '@baton/log';
 import { type GenerationJob, type LogState, newId } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
@@ -73,6 +73,20 @@ describe('runGeneration', () => {
       reason: 'stop',
       usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens: tokens.length },
     });
+  });
+
+  it('does not begin what nobody waits for any more, and goes on with what was begun in time', async () => {
+    const late = { ...newJob(), start_by: Date.now() - 1 };
+    await expect(run(late, new ScriptedEngine())).rejects.toThrow(QueueTimeoutError);
+    expect(await stateOf(late)).toMatchObject({
+      tokens: [],
+      terminal: { kind: 'error', code: 'queue_timeout' },
+    });
+
+    const begun = { ...newJob(), start_by: Date.now() - 1 };
+    await log.claim(begun, 'worker-0');
+    await run(begun, new ScriptedEngine());
+    expect((await stateOf(begun)).terminal).toMatchObject({ kind: 'finish' });
   });
 
   it('leaves a generation alone that has ended', async () => {

@@ -1,5 +1,5 @@
 import { type Engine, type EngineOutput, tokensOf } from '@baton/engine';
-import { BatonError, outcomeOf, ServerError } from '@baton/errors';
+import { BatonError, outcomeOf, QueueTimeoutError, ServerError } from '@baton/errors';
 import type { LogWriter, TokenLog } from '@baton/log';
 import { crashesOf, type FinishReason, type GenerationJob, type LogState } from '@baton/protocol';
 import { attributes, withSpan } from '@baton/telemetry';
@@ -41,6 +41,8 @@ export async function runGeneration(
   if (writer === null) return;
   recordClaim(state);
   try {
+    if (state.epoch === 1 && job.start_by !== undefined && Date.now() > job.start_by)
+      throw new QueueTimeoutError();
     const crashes = crashesOf(state);
     if (crashes >= maxClaims) {
       throw new ServerError(`the generation was given up: ${crashes} workers were lost while they ran it`);

@@ -10,7 +10,7 @@ const patienceMs = 2000;
 /** Stops a generation, wherever it is: running, or waiting, where it ends at once. */
 export async function requestCancel({ log, queue }: Gateway, job: GenerationJob): Promise<void> {
   const asked = await log.requestCancel(job.id);
-  if (asked !== 'requested' || !(await queue.remove(job.id))) return;
+  if (asked !== 'requested' || !(await queue.remove(job))) return;
   try {
     await log.appendCancelled(job, 'gateway');
   } catch (error) {

@@ -1,4 +1,5 @@
-import type { LogEntry, LogState } from '@baton/protocol';
+import { QueueTimeoutError } from '@baton/errors';
+import type { GenerationJob, LogEntry, LogState } from '@baton/protocol';
 import { GenerationError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { reconcile } from './reconcile.ts';
@@ -18,6 +19,13 @@ export async function* follow(
     if (!progressed) void reconcile(gateway, job.id).then((ended) => ended && clearInterval(watch));
     progressed = false;
   }, gateway.settings.stalledAfterMs);
+  const deadline = job.start_by === undefined ? undefined : setTimeout(giveUp, job.start_by - Date.now());
+  function giveUp(): void {
+    if (feed.state.epoch > 0) return;
+    endUnstarted(gateway, job).catch((error: unknown) => {
+      gateway.logger.warn({ err: error, generation: job.id }, 'cannot end a generation that waited too long');
+    });
+  }
   try {
     for await (const entry of feed.entries({ signal })) {
       progressed = true;
@@ -26,7 +34,13 @@ export async function* follow(
     }
   } finally {
     clearInterval(watch);
+    clearTimeout(deadline);
   }
+}
+
+/** Nobody waits for it any more, and no worker has begun it. */
+async function endUnstarted({ log, queue }: Gateway, job: GenerationJob): Promise<void> {
+  if (await log.failUnclaimed(job.id, new QueueTimeoutError())) await queue.remove(job);
 }
 
 /** Follows a generation to its end and gives what its log says. Throws `GenerationError` where it failed. */

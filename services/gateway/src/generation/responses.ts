@@ -3,6 +3,7 @@ import { withSpan } from '@baton/telemetry';
 import { resolveSampling } from '../api/resolve-sampling.ts';
 import type { ResponseFields } from '../api/response-request.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
+import { admit } from '../limits/admission.ts';
 import { type ResponseEvent, responseEvents } from '../render/response-events.ts';
 import type { ResponseEcho } from '../render/response-object.ts';
 import { conversationTurn, nextTurn, renderTurn } from './conversation.ts';
@@ -17,7 +18,7 @@ import { toolCallRulesOf } from './messages.ts';
 import type { Origin } from './origin.ts';
 import { requireModel } from './prompt.ts';
 import { resolveItem } from './resolve-item.ts';
-import { admit, enqueue, type Generation, subscribe } from './submit.ts';
+import { enqueue, type Generation, subscribe } from './submit.ts';
 
 /** How a response is asked for, beside its body. */
 export interface ResponseOrigin extends Origin {
@@ -37,7 +38,7 @@ export async function startResponse(
   const earlier = origin.repeated ? await gateway.log.read(origin.id) : null;
   if (earlier?.job) return subscribe(gateway, earlier.job);
   const job = await withSpan('validate', {}, () => responseJob(gateway, body, origin));
-  await admit(gateway, 1);
+  const reservation = await admit(gateway, [job]);
   const generation = await subscribe(gateway, job);
   try {
     if (body.conversation) await announce(gateway, body.conversation, job.id);
@@ -45,7 +46,7 @@ export async function startResponse(
     generation.feed.close();
     throw error;
   }
-  await enqueue(gateway, [generation]);
+  await enqueue(gateway, [generation], reservation);
   return generation;
 }
 
@@ -126,6 +127,8 @@ async function responseJob(
     endpoint: 'responses',
     model: model.name,
     created_at,
+    // In the background nobody waits for it.
+    ...(!body.background && { start_by: Date.now() + gateway.settings.queueTimeoutMs }),
     prompt,
     parent,
     continuable: body.store ?? true,

@@ -1,9 +1,11 @@
-import { DependencyError, OverloadedError } from '@baton/errors';
+import { DependencyError } from '@baton/errors';
 import type { LogSubscription } from '@baton/log';
 import type { GenerationJob } from '@baton/protocol';
 import { attributes, withSpan } from '@baton/telemetry';
 import { trace } from '@opentelemetry/api';
-import type { Gateway } from '../gateway.ts';
+import type { Gateway, TenantGateway } from '../gateway.ts';
+import { admit } from '../limits/admission.ts';
+import type { Reservation } from '../limits/rate-limits.ts';
 import { GenerationTimes } from '../record.ts';
 import type { Origin } from './origin.ts';
 
@@ -13,20 +15,8 @@ export interface Generation {
   readonly feed: LogSubscription;
   /** Of one that was handed over here: how long it takes. */
   times?: GenerationTimes;
-}
-
-/** Long enough for a worker to finish something, short enough to be tried. */
-const retryAfterMs = 1000;
-
-/** Throws `OverloadedError` where the queue has no room for `more` generations. */
-export async function admit({ queue, settings }: Gateway, more: number): Promise<void> {
-  const { waiting } = await queue.counts();
-  if (waiting + more <= settings.queueLimit) return;
-  throw new OverloadedError(
-    'overloaded',
-    `${waiting} generations are waiting and at most ${settings.queueLimit} may; try again later`,
-    retryAfterMs,
-  );
+  /** Of the first one of a request: what the whole request counts with. */
+  reservation?: Reservation;
 }
 
 /** Listens for a generation, which may not be there yet: whatever happens to it from here on is not missed. */
@@ -39,16 +29,19 @@ export async function subscribe({ log }: Gateway, job: GenerationJob): Promise<G
  * Throws `OverloadedError` where the queue has no room for them, and as `enqueue`.
  */
 export async function startAll(
-  gateway: Gateway,
-  jobs: readonly GenerationJob[],
+  gateway: TenantGateway,
+  given: readonly GenerationJob[],
   { repeated }: Origin,
 ): Promise<Generation[]> {
+  const jobs = given.map(
+    (job): GenerationJob => ({ ...job, start_by: Date.now() + gateway.settings.queueTimeoutMs }),
+  );
   const known = repeated ? await Promise.all(jobs.map(({ id }) => gateway.log.read(id))) : [];
   const missing = jobs.filter((_, i) => !known[i]);
-  if (missing.length > 0) await admit(gateway, missing.length);
+  const reservation = missing.length > 0 ? await admit(gateway, missing) : null;
   const generations = await subscribeAll(gateway, jobs);
   const added = generations.filter(({ job }) => missing.includes(job));
-  if (added.length > 0) await enqueue(gateway, added);
+  if (added.length > 0) await enqueue(gateway, added, reservation);
   return generations;
 }
 
@@ -67,8 +60,14 @@ export async function subscribeAll(gateway: Gateway, jobs: readonly GenerationJo
  * Throws `DependencyError` where Redis does not answer, `RequestError` for what the log cannot hold; the generations are
  * then closed and withdrawn.
  */
-export async function enqueue(gateway: Gateway, generations: readonly Generation[]): Promise<void> {
+export async function enqueue(
+  gateway: Gateway,
+  generations: readonly Generation[],
+  reservation: Reservation | null,
+): Promise<void> {
   nameRequestSpan(generations);
+  const [first] = generations;
+  if (first && reservation) first.reservation = reservation;
   for (const generation of generations) generation.times = new GenerationTimes(generation.job);
   await withSpan('enqueue', {}, async () => {
     try {
@@ -108,6 +107,6 @@ async function appendQueued({ log, logger }: Gateway, job: GenerationJob): Promi
 
 /** Nobody will read this generation: its request failed while it was being handed over. */
 async function withdraw({ log, queue }: Gateway, job: GenerationJob): Promise<void> {
-  await queue.remove(job.id);
+  await queue.remove(job);
   await log.requestCancel(job.id);
 }

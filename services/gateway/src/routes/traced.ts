@@ -19,7 +19,14 @@ export function traced(
         parent: propagation.extract(context.active(), request.headers),
         attributes: { 'http.request.method': request.method, 'http.route': route },
       },
-      () => gateway.tasks.run(() => handler(request, reply, { ...gateway, tenant })),
+      () =>
+        gateway.tasks.run(() =>
+          handler(request, reply, {
+            ...gateway,
+            tenant,
+            setHeader: (name, value) => void reply.header(name, value),
+          }),
+        ),
     );
   };
 }

@@ -8,6 +8,7 @@ import { startTestServers, type TestServers } from '@baton/testing';
 import OpenAI from 'openai';
 import { Documents } from '../documents.ts';
 import type { GatewaySettings } from '../gateway.ts';
+import { type RateLimitSettings, RateLimits } from '../limits/rate-limits.ts';
 import { loadServedModel, type ServedModel } from '../served-model.ts';
 import { createGatewayServer, type GatewayServer } from '../server.ts';
 import { modelDir } from './log-script.ts';
@@ -31,6 +32,7 @@ export class TestBench {
   script: Script = answer;
   #consumer: GenerationConsumer | null = null;
   readonly #gateways: GatewayServer[] = [];
+  readonly #limits: RateLimits[] = [];
 
   private constructor(
     servers: TestServers,
@@ -65,15 +67,18 @@ export class TestBench {
 
   async startGateway(
     settings: Partial<GatewaySettings> = {},
-    { withKeys = false }: { readonly withKeys?: boolean } = {},
+    { withKeys = false, limits }: { readonly withKeys?: boolean; readonly limits?: RateLimitSettings } = {},
   ): Promise<RunningGateway> {
     const { model, log, queue, documents } = this;
+    const rateLimits = limits ? await RateLimits.open(this.servers.redis.url, limits) : null;
+    if (rateLimits) this.#limits.push(rateLimits);
     const server = await createGatewayServer({
       model,
       log,
       queue,
       documents,
       keys: withKeys ? this.keys : null,
+      rateLimits,
       settings: { disconnectGraceMs: 50, ...settings },
     });
     this.#gateways.push(server);
@@ -102,6 +107,7 @@ export class TestBench {
     await this.stopConsumer();
     this.documents.close();
     await Promise.all([this.queue.close(), this.log.close(), this.keys.close()]);
+    await Promise.all(this.#limits.map((limits) => limits.close()));
     await this.servers.stop();
   }
 }

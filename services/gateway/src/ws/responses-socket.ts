@@ -32,7 +32,7 @@ export function serveResponsesSocket(
   request: FastifyRequest,
   access: Access,
 ): void {
-  const gateway: TenantGateway = { ...server, tenant: access.tenant };
+  const gateway: TenantGateway = { ...server, tenant: access.tenant, setHeader: () => {} };
   const gone = new AbortController();
   socket.once('close', () => gone.abort());
   const signal = AbortSignal.any([gone.signal, gateway.stopping]);
