@@ -1,4 +1,5 @@
 import { RequestError, ServerError } from '@baton/errors';
+import type { GrammarMatcher, Grammars } from '@baton/grammar';
 import { Detokenizer, type TokenTable } from '@baton/hymba/tokenizer';
 import type { FinishReason, TokenLogprob } from '@baton/protocol';
 import type { Step } from './batch/runner.ts';
@@ -17,6 +18,7 @@ export interface Vocabulary extends TokenTable {
 export interface SequenceContext {
   readonly model: EngineModel;
   readonly vocabulary: Vocabulary;
+  readonly grammars: Grammars;
 }
 
 /**
@@ -30,6 +32,7 @@ export class Sequence {
   readonly endOfReplay: EngineOutput | null;
   readonly #request: EngineRequest;
   readonly #context: SequenceContext;
+  readonly #grammar: GrammarMatcher | null;
   readonly #sampler: Sampler;
   readonly #detokenizer: Detokenizer;
   readonly #stops: StopStrings;
@@ -42,11 +45,12 @@ export class Sequence {
   /** Text of replayed tokens that still has to come out. */
   #unsaid = '';
 
-  /** Throws `RequestError` for a prompt that the model cannot take. */
+  /** Throws `RequestError` for a prompt or a grammar that the model cannot take. */
   constructor(request: EngineRequest, context: SequenceContext) {
     const { prompt, sampling, replay } = request;
-    const { model, vocabulary } = context;
+    const { model, vocabulary, grammars } = context;
     checkPrompt(prompt, model);
+    this.#grammar = sampling.grammar && grammars.matcher(sampling.grammar);
     this.#request = request;
     this.#context = context;
     this.#tokens = [...prompt];
@@ -55,6 +59,7 @@ export class Sequence {
       prompt,
       vocabularySize: model.vocabularySize,
       eosTokenIds: vocabulary.eosTokenIds,
+      grammar: this.#grammar,
     });
     this.#detokenizer = new Detokenizer(vocabulary, {
       startOfText: prompt.every((token) => vocabulary.isSpecial(token)),
@@ -172,7 +177,10 @@ export class Sequence {
     }
     const { text, stopped } = this.#stops.push(this.#detokenizer.push(token), armed);
     if (stopped) this.#finish = 'stop';
-    else if (this.#isFull()) {
+    else if (this.#hasNoWayOn()) {
+      this.#finish = 'stop';
+      return this.#endText(text, armed);
+    } else if (this.#isFull()) {
       this.#finish = 'length';
       return this.#endText(text, armed);
     }
@@ -182,6 +190,11 @@ export class Sequence {
   #endText(text: string, armed: boolean): string {
     const rest = this.#stops.push(this.#detokenizer.flush(), armed);
     return text + rest.text + (rest.stopped ? '' : this.#stops.flush());
+  }
+
+  /** Its grammar wants the end, and the model has no token that says so. */
+  #hasNoWayOn(): boolean {
+    return this.#context.vocabulary.eosTokenIds.length === 0 && (this.#grammar?.mask.onlyEnd ?? false);
   }
 
   #isFull(): boolean {

@@ -36,6 +36,7 @@ const greedySampling: Sampling = {
   min_tokens: 0,
   stop: [],
   ignore_eos: false,
+  grammar: null,
   logprobs: null,
   prompt_logprobs: null,
 };

@@ -50,4 +50,4 @@ export {
   tenantGenerationsKey,
 } from './names.ts';
 export { parseMessage } from './parse.ts';
-export { type Sampling, samplingSchema } from './sampling.ts';
+export { type GrammarSource, grammarSourceSchema, type Sampling, samplingSchema } from './sampling.ts';

@@ -1,5 +1,15 @@
 import { z } from 'zod';
 
+/** What the output has to be: any JSON object, or JSON that fits a schema. */
+export const grammarSourceSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('json_object') }),
+  z.strictObject({
+    type: z.literal('json_schema'),
+    schema: z.union([z.boolean(), z.record(z.string(), z.unknown())]),
+  }),
+]);
+export type GrammarSource = z.infer<typeof grammarSourceSchema>;
+
 /**
  * How tokens are chosen, fully resolved: the gateway fills in every default (and draws the seed where the
  * client gave none), so that any worker, at any epoch, samples the same token at the same position.
@@ -24,6 +34,8 @@ export const samplingSchema = z.strictObject({
   min_tokens: z.int().min(0),
   stop: z.array(z.string().min(1)).max(16),
   ignore_eos: z.boolean(),
+  /** Only tokens that go on to such a text are sampled; what has been said so far says which. */
+  grammar: grammarSourceSchema.nullable().default(null),
   /** How many alternatives to report with each output token's log-probability; null reports none at all. */
   logprobs: z.int().min(0).max(20).nullable(),
   /** The same for each prompt token (completions with `echo`). */

@@ -1,4 +1,5 @@
 import { BatonError, ConfigurationError, ServerError } from '@baton/errors';
+import { Grammars } from '@baton/grammar';
 import type { EngineCapacity, EngineOutput, EngineRequest, StepReport } from '../engine.ts';
 import { Sequence, type SequenceContext, type Vocabulary } from '../sequence.ts';
 import { Pace } from './pace.ts';
@@ -53,7 +54,7 @@ class Run implements Running {
 export class BatchLoop<State> {
   readonly #settings: BatchSettings;
   readonly #runner: Runner<State>;
-  readonly #vocabulary: Vocabulary;
+  readonly #context: SequenceContext;
   readonly #clock: () => number;
   readonly #pace: Pace;
   #waiting: Run[] = [];
@@ -71,7 +72,8 @@ export class BatchLoop<State> {
   constructor({ runner, vocabulary, clock = () => performance.now(), ...options }: LoopOptions<State>) {
     this.#settings = { ...batchSettings(options), slots: runner.slots };
     this.#runner = runner;
-    this.#vocabulary = vocabulary;
+    const { model } = runner;
+    this.#context = { model, vocabulary, grammars: new Grammars(vocabulary, model.vocabularySize) };
     this.#clock = clock;
     this.#pace = new Pace(this.#settings.prefillChunk);
     const needed = runner.slotBytes(runner.model.contextLength);
@@ -101,8 +103,7 @@ export class BatchLoop<State> {
   /** Takes a sequence in, which events call `id`. One that cannot be run fails with the next step. */
   add(id: number, request: EngineRequest): void {
     try {
-      const context = { model: this.#runner.model, vocabulary: this.#vocabulary };
-      const run = new Run(id, this.#arrivals++, request, context);
+      const run = new Run(id, this.#arrivals++, request, this.#context);
       if (run.pending > 0) this.#waiting.push(run);
       else this.#end(run);
     } catch (error) {

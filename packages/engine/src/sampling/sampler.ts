@@ -1,4 +1,5 @@
 import { RequestError } from '@baton/errors';
+import type { GrammarMatcher, TokenMask } from '@baton/grammar';
 import type { Sampling } from '@baton/protocol';
 import { highest } from './logprobs.ts';
 import { uniform } from './philox.ts';
@@ -9,6 +10,8 @@ export interface SamplerContext {
   readonly prompt: readonly number[];
   readonly vocabularySize: number;
   readonly eosTokenIds: readonly number[];
+  /** What the output has to be, at its beginning. */
+  readonly grammar?: GrammarMatcher | null;
 }
 
 /**
@@ -16,12 +19,14 @@ export interface SamplerContext {
  * accepted the same tokens, in whatever process, goes on to choose the same ones.
  *
  * In order: logit bias; repetition penalty (CTRL, arXiv 1909.05858) over prompt and output; frequency and presence
- * penalties over the output; no end of sequence before `min_tokens`; temperature; min-p (arXiv 2407.01082); top-k; top-p
+ * penalties over the output; what the grammar forbids; no end of sequence before `min_tokens`, unless the grammar allows nothing
+ * else; temperature; min-p (arXiv 2407.01082); top-k; top-p
  * (arXiv 1904.09751) of what is left.
  */
 export class Sampler {
   readonly #sampling: Sampling;
   readonly #eosTokenIds: readonly number[];
+  readonly #grammar: GrammarMatcher | null;
   readonly #bias: readonly (readonly [id: number, bias: number])[];
   readonly #promptTokens: ReadonlySet<number>;
   readonly #outputCounts = new Map<number, number>();
@@ -31,9 +36,10 @@ export class Sampler {
   #position = 0;
 
   /** Throws `RequestError` for a logit bias on a token that the model does not have. */
-  constructor(sampling: Sampling, { prompt, vocabularySize, eosTokenIds }: SamplerContext) {
+  constructor(sampling: Sampling, { prompt, vocabularySize, eosTokenIds, grammar = null }: SamplerContext) {
     this.#sampling = sampling;
     this.#eosTokenIds = eosTokenIds;
+    this.#grammar = grammar;
     this.#bias = Object.entries(sampling.logit_bias).map(([id, bias]) => [Number(id), bias]);
     for (const [id] of this.#bias) {
       if (id >= vocabularySize) {
@@ -50,8 +56,9 @@ export class Sampler {
     this.#weights = new Float64Array(sampling.temperature === 0 ? 0 : vocabularySize);
   }
 
-  /** Takes a token, sampled or replayed, as the output's next one. */
+  /** Takes a token, sampled or replayed, as the output's next one. Throws `ServerError` for one that the grammar forbids. */
   accept(token: number): void {
+    if (!this.#eosTokenIds.includes(token)) this.#grammar?.accept(token);
     this.#outputCounts.set(token, (this.#outputCounts.get(token) ?? 0) + 1);
     this.#position++;
   }
@@ -82,7 +89,9 @@ export class Sampler {
         scores[id] = (scores[id] as number) - presence_penalty - count * frequency_penalty;
       }
     }
-    if (this.#position < min_tokens) {
+    const mask = this.#grammar?.mask;
+    if (mask) forbid(scores, mask);
+    if (this.#position < min_tokens && !mask?.onlyEnd) {
       for (const id of this.#eosTokenIds) scores[id] = Number.NEGATIVE_INFINITY;
     }
   }
@@ -122,6 +131,19 @@ export class Sampler {
       if (sum > target) break;
     }
     return chosen;
+  }
+}
+
+/** Leaves only the tokens of `mask` a chance. */
+function forbid(scores: Float32Array, { bits }: TokenMask): void {
+  for (let word = 0; word < bits.length; word++) {
+    let forbidden = ~(bits[word] as number);
+    while (forbidden !== 0) {
+      const bit = 31 - Math.clz32(forbidden & -forbidden);
+      // Past the last token this sets nothing.
+      scores[word * 32 + bit] = Number.NEGATIVE_INFINITY;
+      forbidden &= forbidden - 1;
+    }
   }
 }
 

@@ -1,0 +1,1 @@
+export { default } from '../../infra/vitest.base.ts';
