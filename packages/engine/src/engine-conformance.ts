@@ -1,6 +1,6 @@
 import { EngineDiedError, RequestError, ServerError } from '@baton/errors';
 import { Detokenizer } from '@baton/hymba/tokenizer';
-import type { Sampling } from '@baton/protocol';
+import type { GrammarSource, Sampling } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Engine, EngineOutput, EngineRequest } from './engine.ts';
@@ -88,6 +88,50 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
         }
       },
     );
+
+    const grammar: GrammarSource = {
+      type: 'json_schema',
+      schema: {
+        type: 'object',
+        properties: {
+          kind: { enum: ['bear', 'boät'] },
+          age: { type: 'integer', minimum: 0, maximum: 130 },
+          names: { type: 'array', items: { type: 'string', maxLength: 3 }, maxItems: 2 },
+        },
+        required: ['kind', 'age', 'names'],
+      },
+    };
+
+    it.each([0, 1.2])(
+      'says what its grammar allows, also after a replay, at temperature %d',
+      async (temperature) => {
+        const sampling = { temperature, seed: 11, max_tokens: 150, grammar };
+        const whole = await run({ sampling });
+        expect(JSON.parse(whole.text)).toMatchObject({ kind: expect.stringMatching(/^(bear|boät)$/) });
+        expect(whole.finishes.at(-1)).toBe('stop');
+        for (let count = 0; count <= whole.tokens.length; count += temperature === 0 ? 1 : 4) {
+          const rest = await runAfter(whole, count, { sampling });
+          expect([...whole.tokens.slice(0, count), ...rest.tokens], `after ${count}`).toEqual(whole.tokens);
+          expect(rest.wholeText).toBe(whole.text);
+        }
+      },
+    );
+
+    it('runs those with and without a grammar at once, each as if alone', async () => {
+      const settings = [1, 2, 3, 4].map((seed) => ({
+        sampling: { temperature: 1, seed, max_tokens: 40, ...(seed % 2 === 0 && { grammar }) },
+      }));
+      const together = await Promise.all(settings.map((setting) => run(setting)));
+      for (const [index, setting] of settings.entries()) expect(together[index]).toEqual(await run(setting));
+    });
+
+    it('refuses a grammar that it cannot keep to, and goes on with others', async () => {
+      const schema = { type: 'object', minProperties: 1 };
+      await expect(run({ sampling: { grammar: { type: 'json_schema', schema } } })).rejects.toThrow(
+        RequestError,
+      );
+      expect((await run()).tokens.length).toBeGreaterThan(0);
+    });
 
     it('stops at a stop string, before, over and after a replay', async () => {
       const free = await run();

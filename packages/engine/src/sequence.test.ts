@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BatchLoop } from './batch/batch-loop.ts';
 import type { EngineOutput, EngineRequest } from './engine.ts';
+import type { Vocabulary } from './sequence.ts';
 import { byteVocabulary } from './testing/byte-vocabulary.ts';
 import { ScriptedRunner } from './testing/scripted-runner.ts';
 
@@ -17,6 +18,7 @@ interface Setting {
   readonly script?: string;
   readonly chunkSize?: number;
   readonly contextLength?: number;
+  readonly vocabulary?: Vocabulary;
 }
 
 function start({
@@ -25,6 +27,7 @@ function start({
   script = 'naïve 👩‍👩‍👧 END',
   chunkSize = 256,
   contextLength = 512,
+  vocabulary = byteVocabulary,
 }: Setting) {
   const full: EngineRequest = {
     id: 'resp_0',
@@ -41,7 +44,7 @@ function start({
     slots: 1,
     scriptOf: () => ({ tokens: [...byteVocabulary.encode(script), eos] }),
   });
-  const loop = new BatchLoop({ runner, vocabulary: byteVocabulary, prefillChunk: chunkSize });
+  const loop = new BatchLoop({ runner, vocabulary, prefillChunk: chunkSize });
   async function* outputs() {
     loop.add(0, full);
     while (!loop.idle) {
@@ -71,6 +74,48 @@ async function run(setting: Setting) {
     prompt: promptOutputs.flatMap<TokenLogprob>(({ logprobs }) => logprobs),
   };
 }
+
+describe('a grammar', () => {
+  const schema = { type: 'object', properties: { a: { enum: ['END', 'é'] } }, required: ['a'] };
+  const grammar = { type: 'json_schema' as const, schema };
+
+  it('ends the sequence where its text does, whatever the model would say and min_tokens asks for', async () => {
+    for (const min_tokens of [0, 90]) {
+      const { text, tokens, finish } = await run({ sampling: { grammar, min_tokens } });
+      expect(['END', 'é']).toContain(JSON.parse(text).a);
+      expect([tokens.at(-1), finish.at(-1)]).toEqual([eos, 'stop']);
+    }
+  });
+
+  it('leaves bias, log-probabilities, max_tokens and stop strings what they are', async () => {
+    const [quote, space] = byteVocabulary.encode('" ');
+    const sampling = { grammar, logprobs: 1, logit_bias: { [String(space)]: 100, [String(quote)]: -100 } };
+    const biased = await run({ sampling });
+    expect(biased.text).toMatch(/^\{"a": "/);
+    const likely = biased.all.flatMap((output) => (output.kind === 'tokens' ? (output.logprobs ?? []) : []));
+    // The model's own, which the grammar and the bias do not change.
+    expect(likely[0]).toMatchObject({
+      token: byteVocabulary.encode('{')[0],
+      top: [[byteVocabulary.encode('n')[0], expect.any(Number)]],
+    });
+    const cut = await run({ sampling: { grammar, max_tokens: 4 } });
+    expect([cut.text, cut.finish.at(-1)]).toEqual(['{"a"', 'length']);
+    expect((await run({ sampling: { grammar, stop: ['"a"'] } })).text).toBe('{');
+  });
+
+  it('ends a sequence of a model that has no token for the end', async () => {
+    const { text, finish } = await run({
+      sampling: { grammar },
+      vocabulary: { ...byteVocabulary, eosTokenIds: [] },
+    });
+    expect([JSON.parse(text).a === '', finish.at(-1)]).toEqual([false, 'stop']);
+  });
+
+  it("refuses a replay of another grammar's tokens", async () => {
+    const replay = byteVocabulary.encode('[');
+    await expect(run({ sampling: { grammar }, request: { replay } })).rejects.toThrow(ServerError);
+  });
+});
 
 describe('the end of a sequence', () => {
   it('is its end-of-sequence token', async () => {

@@ -10,6 +10,7 @@ import {
   topLogprobs,
   unsupportedParameter,
 } from './fields.ts';
+import { responseFormat } from './output-format.ts';
 import { refuse } from './parse-request.ts';
 import { chatTools, toolChoice } from './tools.ts';
 
@@ -87,7 +88,7 @@ export const chatRequest = z
     modalities: supportedValues(['text']),
     prediction: unsupportedParameter(),
     reasoning_effort: supportedValues('none'),
-    response_format: supportedValues({ type: 'text' }),
+    response_format: responseFormat,
     store: supportedValues(false),
     verbosity: supportedValues('medium'),
     web_search_options: unsupportedParameter(),

@@ -8,6 +8,7 @@ import {
   supportedValues,
   topLogprobs,
 } from './fields.ts';
+import { responseFormat } from './output-format.ts';
 import { refuse } from './parse-request.ts';
 
 const text = z.string();
@@ -36,6 +37,8 @@ export const completionRequest = z
     max_tokens: optional(z.int().min(0)),
     echo: optional(z.boolean()),
     logprobs: topLogprobs,
+    /** Not in OpenAI's API, where only chat completions have it. */
+    response_format: responseFormat,
     suffix: supportedValues(''),
   })
   .check((ctx) => {

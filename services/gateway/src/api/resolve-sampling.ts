@@ -1,5 +1,5 @@
 import { RequestError } from '@baton/errors';
-import type { Sampling } from '@baton/protocol';
+import type { GrammarSource, Sampling } from '@baton/protocol';
 import type { ServedModel } from '../served-model.ts';
 import type { SamplingFields } from './fields.ts';
 
@@ -14,6 +14,8 @@ export interface SamplingRequest {
   readonly logprobs: number | null;
   readonly promptLogprobs: number | null;
   readonly defaultSeed: number;
+  /** What the output has to be. */
+  readonly grammar: GrammarSource | null;
 }
 
 /**
@@ -33,6 +35,13 @@ export function resolveSampling(
       'invalid_value',
       `'min_tokens': ${minTokens} is more than the ${maxTokens} tokens that there may be`,
       'min_tokens',
+    );
+  }
+  if (request.grammar && fields.ignore_eos) {
+    throw new RequestError(
+      'unsupported_value',
+      "'ignore_eos': true is not supported with structured output, which ends where its JSON does",
+      'ignore_eos',
     );
   }
   const logitBias = fields.logit_bias ?? {};
@@ -64,6 +73,7 @@ export function resolveSampling(
     min_tokens: minTokens,
     stop: typeof fields.stop === 'string' ? [fields.stop] : (fields.stop ?? []),
     ignore_eos: fields.ignore_eos ?? false,
+    grammar: request.grammar,
     logprobs: request.logprobs,
     prompt_logprobs: request.promptLogprobs,
   };

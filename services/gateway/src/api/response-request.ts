@@ -11,6 +11,7 @@ import {
   unsupportedParameter,
 } from './fields.ts';
 import { type InputItem, inputItem } from './items.ts';
+import { responseTextFormat } from './output-format.ts';
 import { refuse } from './parse-request.ts';
 import { responseTools, toolChoice } from './tools.ts';
 
@@ -47,9 +48,7 @@ const fields = {
       generate_summary: unsupportedParameter(),
     }),
   ),
-  text: optional(
-    z.strictObject({ format: supportedValues({ type: 'text' }), verbosity: supportedValues('medium') }),
-  ),
+  text: optional(z.strictObject({ format: responseTextFormat, verbosity: supportedValues('medium') })),
   truncation: supportedValues('disabled'),
 };
 

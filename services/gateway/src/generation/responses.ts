@@ -1,5 +1,6 @@
 import type { GenerationJob } from '@baton/protocol';
 import { withSpan } from '@baton/telemetry';
+import { grammarOf } from '../api/output-format.ts';
 import { resolveSampling } from '../api/resolve-sampling.ts';
 import type { ResponseFields } from '../api/response-request.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
@@ -96,6 +97,11 @@ async function responseJob(
       logprobs: withLogprobs || body.top_logprobs ? (body.top_logprobs ?? 0) : null,
       promptLogprobs: null,
       defaultSeed: seed,
+      grammar: grammarOf(body.text?.format, {
+        format: 'text.format',
+        schema: 'text.format.schema',
+        tools: called !== null,
+      }),
     },
     prompt,
     model,
@@ -113,6 +119,7 @@ async function responseJob(
     parallel_tool_calls: body.parallel_tool_calls ?? true,
     prompt_cache_key: body.prompt_cache_key ?? null,
     safety_identifier: body.safety_identifier ?? null,
+    text_format: body.text?.format ?? { type: 'text' },
     tool_choice: body.tool_choice === 'none' ? 'none' : 'auto',
     tool_calls: called,
     tools,

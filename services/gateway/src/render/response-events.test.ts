@@ -25,6 +25,7 @@ const echo: ResponseEcho = {
   tools: [],
   top_logprobs: 0,
   top_p: 1,
+  text_format: { type: 'text' },
   user: null,
 };
 const job = exampleJob({ echo });

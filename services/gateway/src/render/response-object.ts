@@ -2,6 +2,7 @@ import { outcomeOf } from '@baton/errors';
 import { type GenerationJob, type LogState, parseMessage } from '@baton/protocol';
 import { z } from 'zod';
 import { itemSchema } from '../api/items.ts';
+import { type TextFormat, textFormat } from '../api/output-format.ts';
 import { toolDefinition } from '../api/tools.ts';
 import type { TokenNames } from './logprobs.ts';
 import { type OutputMessage, outputItems } from './output-items.ts';
@@ -24,6 +25,7 @@ const responseEcho = z.strictObject({
   parallel_tool_calls: z.boolean(),
   prompt_cache_key: z.string().nullable(),
   safety_identifier: z.string().nullable(),
+  text_format: textFormat.default({ type: 'text' }),
   tool_choice: z.enum(['auto', 'none']),
   /** How calls are told from text in the output; null where nothing may be called. */
   tool_calls: toolCallRules.nullable(),
@@ -90,7 +92,7 @@ export function responseObject(state: LogState, job: GenerationJob, names: Token
     service_tier: 'default',
     store: echo.store,
     temperature: job.sampling.temperature,
-    text: { format: { type: 'text' }, verbosity: 'medium' },
+    text: { format: formatObject(echo.text_format), verbosity: 'medium' },
     tool_choice: echo.tool_choice,
     tools: echo.tools.map(({ name, description, parameters, strict }) => ({
       type: 'function',
@@ -111,6 +113,13 @@ export function responseObject(state: LogState, job: GenerationJob, names: Token
     },
     user: echo.user,
   } as const;
+}
+
+/** The format as the API's objects repeat it, with its defaults. */
+function formatObject(format: TextFormat) {
+  if (format.type !== 'json_schema') return format;
+  const { description = null, strict = null } = format;
+  return { ...format, description, strict };
 }
 
 export type ResponseObject = ReturnType<typeof responseObject>;

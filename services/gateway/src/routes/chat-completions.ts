@@ -3,6 +3,7 @@ import { withSpan } from '@baton/telemetry';
 import type { FastifyInstance } from 'fastify';
 import { type ChatRequest, type ChatRequestMessage, chatRequest } from '../api/chat-request.ts';
 import { templateRole } from '../api/content.ts';
+import { grammarOf } from '../api/output-format.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { choiceSeed, resolveSampling } from '../api/resolve-sampling.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
@@ -91,6 +92,11 @@ function chatJobs(
       logprobs: body.logprobs ? (body.top_logprobs ?? 0) : null,
       promptLogprobs: null,
       defaultSeed: seed,
+      grammar: grammarOf(body.response_format, {
+        format: 'response_format',
+        schema: 'response_format.json_schema.schema',
+        tools: tools.length > 0,
+      }),
     },
     prompt,
     model,

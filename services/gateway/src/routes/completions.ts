@@ -3,6 +3,7 @@ import { choiceGenerationId, type GenerationJob } from '@baton/protocol';
 import { withSpan } from '@baton/telemetry';
 import type { FastifyInstance } from 'fastify';
 import { type CompletionRequest, completionRequest } from '../api/completion-request.ts';
+import { grammarOf } from '../api/output-format.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { choiceSeed, resolveSampling } from '../api/resolve-sampling.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
@@ -82,6 +83,11 @@ function completionJobs(
       'prompt',
     );
   }
+  const grammar = grammarOf(body.response_format, {
+    format: 'response_format',
+    schema: 'response_format.json_schema.schema',
+    tools: false,
+  });
   const jobs = body.prompt.flatMap((given, p) => {
     const param = body.prompt.length === 1 ? 'prompt' : `prompt[${p}]`;
     const prompt = plainPrompt(given, param, model);
@@ -94,6 +100,7 @@ function completionJobs(
         logprobs: body.logprobs ?? null,
         promptLogprobs: body.echo ? (body.logprobs ?? null) : null,
         defaultSeed: seed,
+        grammar,
       },
       prompt,
       model,
