@@ -25,6 +25,7 @@ const greedy: Omit<Sampling, 'max_tokens'> = {
   min_tokens: 0,
   stop: [],
   ignore_eos: true,
+  grammar: null,
   logprobs: null,
   prompt_logprobs: null,
 };
