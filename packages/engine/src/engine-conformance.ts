@@ -109,7 +109,7 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
         const whole = await run({ sampling });
         expect(JSON.parse(whole.text)).toMatchObject({ kind: expect.stringMatching(/^(bear|boät)$/) });
         expect(whole.finishes.at(-1)).toBe('stop');
-        for (let count = 0; count <= whole.tokens.length; count += temperature === 0 ? 1 : 4) {
+        for (let count = 0; count <= whole.tokens.length; count += temperature === 0 ? 3 : 5) {
           const rest = await runAfter(whole, count, { sampling });
           expect([...whole.tokens.slice(0, count), ...rest.tokens], `after ${count}`).toEqual(whole.tokens);
           expect(rest.wholeText).toBe(whole.text);

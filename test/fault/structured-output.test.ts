@@ -1,0 +1,101 @@
+import { TokenLog } from '@baton/log';
+import OpenAI from 'openai';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ownerOf, type StreamedResponse, streamResponse } from '../support/streamed-response.ts';
+import { type System, startSystem } from '../support/system.ts';
+
+const animal = {
+  type: 'object',
+  properties: {
+    name: { type: 'string', minLength: 10, maxLength: 24 },
+    kind: { enum: ['bear', 'boat', 'naïve 猫'] },
+    age: { type: 'integer', minimum: 0, maximum: 130 },
+    born: { type: 'string', format: 'date' },
+  },
+  required: ['name', 'kind', 'age', 'born'],
+  additionalProperties: false,
+};
+const schema = {
+  type: 'object',
+  properties: { animals: { type: 'array', items: animal, minItems: 4, maxItems: 5 } },
+  required: ['animals'],
+  additionalProperties: false,
+};
+const request = {
+  input: 'Tell me about the animals.',
+  max_output_tokens: 1200,
+  text: { format: { type: 'json_schema', name: 'animals', schema, strict: true } },
+};
+const samplings = {
+  greedy: { temperature: 0 },
+  sampled: { temperature: 0.9, top_p: 0.95, presence_penalty: 0.5, seed: 7 },
+};
+const names = Object.keys(samplings) as (keyof typeof samplings)[];
+
+describe('JSON that fits a schema', () => {
+  let system: System;
+  let openai: OpenAI;
+  let log: TokenLog;
+  const undisturbed = new Map<string, StreamedResponse>();
+
+  beforeAll(async () => {
+    system = await startSystem({ workers: 2, env: { BATON_SNAPSHOT_TOKENS: '16' } });
+    openai = new OpenAI({
+      baseURL: `${system.url}/v1`,
+      apiKey: 'none-needed',
+      maxRetries: 0,
+      timeout: 60_000,
+    });
+    log = await TokenLog.open(system.natsUrl);
+    for (const name of names) undisturbed.set(name, await run(name));
+  });
+  afterAll(async () => {
+    await log?.close();
+    await system?.stop();
+  });
+
+  const run = (name: keyof typeof samplings, disturb?: (id: string) => unknown) =>
+    streamResponse(openai, log, { ...request, ...samplings[name] }, disturb && { after: 25, disturb });
+
+  it.each(names)('is what the model says undisturbed (%s)', (name) => {
+    const { text, state } = undisturbed.get(name) as StreamedResponse;
+    expect(state.terminal).toMatchObject({ kind: 'finish', reason: 'stop' });
+    expect(state.tokens.length).toBeGreaterThan(60);
+    const { animals } = JSON.parse(text) as { animals: Record<string, unknown>[] };
+    expect(animals.length).toBeGreaterThanOrEqual(3);
+    for (const each of animals) {
+      expect(Object.keys(each)).toEqual(animal.required);
+      expect(animal.properties.kind.enum).toContain(each['kind']);
+    }
+  });
+
+  it.each(names)('is the same where its worker is killed, token by token (%s)', async (name) => {
+    const killed = await run(name, async (id) => (await ownerOf(system, log, id)).end('SIGKILL'));
+    expectSame(killed, name);
+    await system.addWorker();
+  });
+
+  it('is the same where its worker drains', async () => {
+    const moved = await run('sampled', async (id) => {
+      const worker = await ownerOf(system, log, id);
+      // Not awaited: it ends when it has handed over, and that can be read in the stream.
+      void worker.end('SIGTERM');
+    });
+    expectSame(moved, 'sampled');
+    await system.addWorker();
+  });
+
+  it('is the same where it is migrated', async () => {
+    const moved = await run('greedy', async (id) => {
+      const answer = await fetch(`${system.url}/admin/generations/${id}/migrate`, { method: 'POST' });
+      expect(answer.status).toBe(202);
+    });
+    expectSame(moved, 'greedy');
+  });
+
+  function expectSame(found: StreamedResponse, name: string): void {
+    expect(found.state.epoch).toBeGreaterThan(1);
+    expect(found.state.tokens).toEqual(undisturbed.get(name)?.state.tokens);
+    expect(found.text).toBe(undisturbed.get(name)?.text);
+  }
+});
