@@ -1,0 +1,68 @@
+import { RequestError } from '@baton/errors';
+import { describe, expect, it } from 'vitest';
+import { compileGrammar } from './compile-grammar.ts';
+
+function refusal(schema: unknown): string | null {
+  try {
+    compileGrammar({ type: 'json_schema', schema: schema as boolean }, 's');
+    return null;
+  } catch (error) {
+    if (error instanceof RequestError) return error.param;
+    throw error;
+  }
+}
+const string = (rest: object) => ({ type: 'string', ...rest });
+const object = (properties: object, rest = {}) => ({ type: 'object', properties, ...rest });
+
+describe('compileGrammar', () => {
+  it.each<[unknown, string | null]>([
+    [{}, null],
+    [false, 's'],
+    [{ not: {} }, 's'],
+    [{ not: { type: 'string' } }, 's.not'],
+    [{ type: 'text' }, 's.type'],
+    [{ type: [] }, 's.type'],
+    [{ type: 'integer', multipleOf: 2 }, 's.multipleOf'],
+    [{ type: 'integer', minimum: '1' }, 's.minimum'],
+    [{ type: 'number', minimum: 0.1234567890123456 }, 's.minimum'],
+    [{ type: 'integer', minimum: 3, maximum: 2 }, 's'],
+    [object({ a: string({ pattern: '(?<=x)y' }) }), 's.properties.a.pattern'],
+    [object({ a: string({ pattern: '(' }) }), 's.properties.a.pattern'],
+    [object({ a: string({ pattern: '(a)\\1' }) }), 's.properties.a.pattern'],
+    [object({ a: string({ pattern: 'a$b' }) }), 's.properties.a.pattern'],
+    [object({ a: string({ format: 'colour' }) }), 's.properties.a.format'],
+    [object({ a: string({ minLength: -1 }) }), 's.properties.a.minLength'],
+    [string({ minLength: 3, maxLength: 2 }), 's'],
+    [string({ pattern: '^(a|b)*a(a|b){30}$' }), 's.pattern'],
+    [string({ pattern: '((a{1000}){1000}){1000}' }), 's.pattern'],
+    [string({ pattern: '((()){9999}){9999}' }), 's.pattern'],
+    [{ anyOf: [{ type: 'null' }, { type: 'array', items: 7 }] }, 's.anyOf[1].items'],
+    [{ anyOf: [] }, 's.anyOf'],
+    [{ anyOf: [{ type: 'null' }], type: 'null' }, 's.type'],
+    [{ allOf: [{}, {}] }, 's.allOf'],
+    [{ oneOf: [{ type: 'integer' }, { type: 'number' }] }, 's.oneOf[1]'],
+    [{ oneOf: [{ type: 'integer' }, { type: 'string' }] }, null],
+    [{ $ref: 'https://example.com/schema' }, 's.$ref'],
+    [{ $ref: '#/$defs/none' }, 's.$ref'],
+    [{ $ref: '#' }, 's'],
+    [{ anyOf: [{ $ref: '#' }, { type: 'null' }] }, null],
+    [object({ a: { $ref: '#' } }, { required: ['a'] }), 's'],
+    [object({ a: { $ref: '#' } }), null],
+    [{ enum: ['\ud800'] }, 's.enum'],
+    [{ enum: [1], type: 'string' }, 's'],
+    [object({}, { required: 'a' }), 's.required'],
+    [object({}, { propertyNames: { enum: ['a'] }, additionalProperties: true }), 's.propertyNames.enum'],
+    [object({}, { patternProperties: {} }), 's.patternProperties'],
+    [{ title: 'T', 'x-order': 1, type: 'null' }, null],
+  ])('%j: %s', (schema, param) => {
+    expect(refusal(schema)).toBe(param);
+  });
+
+  it('refuses schemas that are too many, too deep or too long', () => {
+    expect(refusal({ const: 'x'.repeat(100_001) })).toBe('s');
+    const deep = (depth: number): object => (depth === 0 ? {} : { type: 'array', items: deep(depth - 1) });
+    expect(refusal(deep(50))).toBe(null);
+    expect(refusal(deep(150))).toMatch(/^s\.items/);
+    expect(refusal({ anyOf: new Array(6000).fill(true) })).toMatch(/^s\.anyOf\[/);
+  });
+});
