@@ -22,6 +22,9 @@ const textPart = z.strictObject({
   text: z.string(),
   annotations: z.array(z.unknown()).nullish(),
   logprobs: z.array(z.unknown()).nullish(),
+  // Some clients send the fields of an answer back in each of its parts.
+  role: z.literal('assistant').nullish(),
+  refusal: z.null().optional(),
 });
 
 /** Text, or a list of text parts, which are one text. */
