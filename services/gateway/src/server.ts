@@ -30,6 +30,7 @@ import { completionRoutes } from './routes/completions.ts';
 import { conversationRoutes } from './routes/conversations.ts';
 import { healthRoutes } from './routes/health.ts';
 import { modelRoutes } from './routes/models.ts';
+import { openApiRoutes } from './routes/openapi.ts';
 import { responseRoutes } from './routes/responses.ts';
 import { RunningTasks } from './running-tasks.ts';
 import type { ServedModel } from './served-model.ts';
@@ -175,6 +176,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     maxAge: 600,
   });
   healthRoutes(app, gateway);
+  openApiRoutes(app);
   await app.register(async (routes) => {
     routes.addHook('onRequest', requireScope(keys, 'inference'));
     modelRoutes(routes, gateway);

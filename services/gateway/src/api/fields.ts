@@ -28,7 +28,8 @@ function onlyNoOps(
       if (value === undefined || value === null) return;
       if (!accepted.some((other) => isDeepStrictEqual(value, other))) refuse(ctx, code, message);
     })
-    .optional();
+    .optional()
+    .meta({ enum: [...accepted, null] });
 }
 
 /** How tokens are chosen, the same on every endpoint. The second half is Baton's extension of the OpenAI API. */

@@ -6,7 +6,8 @@ import { z } from 'zod';
 import { parseRequest } from '../api/parse-request.ts';
 import type { Gateway } from '../gateway.ts';
 
-const migration = z.strictObject({ to: z.string().nullish() });
+/** Body of POST /admin/generations/{id}/migrate. */
+export const migrationRequest = z.strictObject({ to: z.string().nullish() });
 
 /** What operators do. Without API keys the gateway offers this on loopback alone. */
 export function adminRoutes(app: FastifyInstance, gateway: Gateway): void {
@@ -37,7 +38,7 @@ export function adminRoutes(app: FastifyInstance, gateway: Gateway): void {
 
   app.post<{ Params: { id: string } }>('/admin/generations/:id/migrate', async (request, reply) => {
     const { id } = request.params;
-    const { to = null } = parseRequest(migration, request.body ?? {});
+    const { to = null } = parseRequest(migrationRequest, request.body ?? {});
     const state = generationId.safeParse(id).success ? await log.read(id) : null;
     if (!state) throw new NotFoundError('response_not_found', `there is no generation ${id}`, 'id');
     if (state.terminal || state.owner === null) {

@@ -1,11 +1,10 @@
 import { RequestError } from '@baton/errors';
 import { withSpan } from '@baton/telemetry';
 import type { FastifyInstance } from 'fastify';
-import { z } from 'zod';
-import { cursor } from '../api/cursor.ts';
 import { pageQuery } from '../api/page-query.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { responseRequest } from '../api/response-request.ts';
+import { retrieveQuery } from '../api/resume-query.ts';
 import { accessOf } from '../auth/access.ts';
 import type { Gateway } from '../gateway.ts';
 import { cancelGeneration } from '../generation/cancel.ts';
@@ -22,22 +21,6 @@ import { responseObject } from '../render/response-object.ts';
 import { clientSignal, sendFrames, sseFrame } from '../sse.ts';
 import { serveResponsesSocket } from '../ws/responses-socket.ts';
 import { traced } from './traced.ts';
-
-const flag = z.enum(['true', 'false']).optional();
-
-const responseQuery = z
-  .strictObject({
-    stream: flag,
-    starting_after: cursor,
-    // What a response holds was decided when it was created; stored ones have no padding.
-    include: z.unknown().optional(),
-    'include[]': z.unknown().optional(),
-    include_obfuscation: flag,
-  })
-  .refine((query) => query.starting_after === undefined || query.stream === 'true', {
-    path: ['starting_after'],
-    message: 'needs stream to be true',
-  });
 
 export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
   const { model, settings, stopping } = gateway;
@@ -67,7 +50,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
   app.get<{ Params: { id: string } }>(
     '/v1/responses/:id',
     traced(gateway, async (request, reply, gateway) => {
-      const { stream, starting_after } = parseRequest(responseQuery, request.query);
+      const { stream, starting_after } = parseRequest(retrieveQuery, request.query);
       const { id } = request.params as { id: string };
       if (stream !== 'true') {
         const { state, job } = await readResponse(gateway, id);

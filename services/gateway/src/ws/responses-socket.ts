@@ -3,10 +3,9 @@ import { withSpan } from '@baton/telemetry';
 import type { WebSocket } from '@fastify/websocket';
 import { context, propagation, SpanKind } from '@opentelemetry/api';
 import type { FastifyRequest } from 'fastify';
-import { z } from 'zod';
-import { cursor } from '../api/cursor.ts';
 import { parseRequest } from '../api/parse-request.ts';
 import { responseCreateFrame } from '../api/response-request.ts';
+import { resumeQuery } from '../api/resume-query.ts';
 import type { Access } from '../auth/access.ts';
 import { asBatonError } from '../errors.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
@@ -19,8 +18,6 @@ import { recordRejection, recordResume } from '../record.ts';
 import { errorFrame, holdBack, readFrame, sendFrame } from './frames.ts';
 import { keepAlive } from './keep-alive.ts';
 import { Lanes } from './lanes.ts';
-
-const resumeQuery = z.strictObject({ response_id: z.string(), starting_after: cursor });
 
 /**
  * One WebSocket of the Responses API. Each `response.create` runs in the lane of its `stream_id`; the URL may name a

@@ -1,0 +1,174 @@
+import { z } from 'zod';
+import packageJson from '../package.json' with { type: 'json' };
+import { chatRequest } from './api/chat-request.ts';
+import { completionRequest } from './api/completion-request.ts';
+import {
+  conversationRequest,
+  conversationUpdate,
+  includeQuery,
+  itemsRequest,
+} from './api/conversation-request.ts';
+import { pageQuery } from './api/page-query.ts';
+import { responseCreateFrame, responseRequest } from './api/response-request.ts';
+import { resumeQuery, retrieveQuery } from './api/resume-query.ts';
+import { migrationRequest } from './routes/admin.ts';
+
+interface Operation {
+  readonly summary: string;
+  /** The schema that its handler checks the body with. */
+  readonly body?: z.ZodType;
+  /** The schema that its handler checks the query with. */
+  readonly query?: z.ZodType;
+  /** Whether the answer may be an event stream. */
+  readonly streams?: true;
+  /** Needs no key. */
+  readonly open?: true;
+}
+
+/** What this server answers, by method and path. */
+export const operations: Readonly<Record<string, Operation>> = {
+  'GET /v1/models': { summary: 'List the models that are served' },
+  'GET /v1/models/{id}': { summary: 'Describe one model' },
+  'POST /v1/chat/completions': {
+    summary: 'Answer a conversation, at once or as an event stream',
+    body: chatRequest,
+    streams: true,
+  },
+  'POST /v1/completions': {
+    summary: 'Go on with texts or token ids, or score them',
+    body: completionRequest,
+    streams: true,
+  },
+  'POST /v1/responses': {
+    summary: 'Create a response: at once, as an event stream, or in the background',
+    body: responseRequest,
+    streams: true,
+  },
+  'GET /v1/responses': {
+    summary: 'Open a WebSocket for frames of the schema ResponseCreateFrame; the query resumes a response',
+    query: resumeQuery,
+  },
+  'GET /v1/responses/{id}': {
+    summary: 'Read a response, or resume its event stream after any event',
+    query: retrieveQuery,
+    streams: true,
+  },
+  'DELETE /v1/responses/{id}': { summary: 'Forget a response; one that runs is stopped' },
+  'POST /v1/responses/{id}/cancel': { summary: 'Stop a response, wherever it is' },
+  'GET /v1/responses/{id}/input_items': {
+    summary: 'List what a response was asked with',
+    query: pageQuery,
+  },
+  'POST /v1/conversations': { summary: 'Begin a conversation', body: conversationRequest },
+  'GET /v1/conversations/{id}': { summary: 'Read a conversation' },
+  'POST /v1/conversations/{id}': {
+    summary: "Replace a conversation's metadata",
+    body: conversationUpdate,
+  },
+  'DELETE /v1/conversations/{id}': { summary: 'Forget a conversation; its responses stay' },
+  'GET /v1/conversations/{id}/items': { summary: "List a conversation's items", query: pageQuery },
+  'POST /v1/conversations/{id}/items': {
+    summary: 'Add items to a conversation',
+    body: itemsRequest,
+    query: includeQuery,
+  },
+  'GET /v1/conversations/{id}/items/{item}': { summary: 'Read one item', query: includeQuery },
+  'DELETE /v1/conversations/{id}/items/{item}': { summary: 'Take an item out of a conversation' },
+  'GET /admin/workers': { summary: 'List workers and what they run' },
+  'POST /admin/workers/{id}/drain': { summary: 'Have a worker hand everything over and stop' },
+  'POST /admin/generations/{id}/migrate': {
+    summary: 'Move a running generation to another worker',
+    body: migrationRequest,
+  },
+  'GET /healthz': { summary: 'Whether the process is alive', open: true },
+  'GET /readyz': { summary: 'Whether requests can be accepted now', open: true },
+  'GET /openapi.json': { summary: 'This document', open: true },
+};
+
+const errorSchema = {
+  type: 'object',
+  required: ['error'],
+  properties: {
+    error: {
+      type: 'object',
+      required: ['message', 'type', 'param', 'code'],
+      properties: {
+        message: { type: 'string' },
+        type: { type: 'string' },
+        param: { type: ['string', 'null'], description: 'Path of the field at fault' },
+        code: { type: 'string' },
+      },
+    },
+  },
+};
+
+/** The OpenAPI 3.1 document of this server, made from the schemas that check its requests. */
+export function openApiDocument(): Record<string, unknown> {
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const [route, operation] of Object.entries(operations)) {
+    const [method = '', path = ''] = route.split(' ');
+    paths[path] = { ...paths[path], [method.toLowerCase()]: describe(path, operation) };
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Baton',
+      version: packageJson.version,
+      description: 'An OpenAI-compatible API over Hymba models whose sessions outlive their machines.',
+    },
+    paths,
+    components: {
+      schemas: { Error: errorSchema, ResponseCreateFrame: jsonSchema(responseCreateFrame) },
+      securitySchemes: { key: { type: 'http', scheme: 'bearer' } },
+    },
+    security: [{ key: [] }, {}],
+  };
+}
+
+function describe(path: string, { summary, body, query, streams, open }: Operation) {
+  const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: { type: 'string' },
+  }));
+  const parameters = [...inPath, ...queryParameters(query)];
+  const key = { name: 'Idempotency-Key', in: 'header', schema: { type: 'string', maxLength: 255 } };
+  return {
+    summary,
+    ...(open && { security: [] }),
+    parameters: streams && body ? [...parameters, key] : parameters,
+    ...(body && {
+      requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body) } } },
+    }),
+    responses: {
+      200: {
+        description: 'Done',
+        content: {
+          'application/json': { schema: { type: 'object' } },
+          ...(streams && { 'text/event-stream': { schema: { type: 'string' } } }),
+        },
+      },
+      default: {
+        description: 'What was wrong, where, and what would be right',
+        content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+      },
+    },
+  };
+}
+
+function queryParameters(query: z.ZodType | undefined): unknown[] {
+  if (query === undefined) return [];
+  const { properties = {}, required = [] } = jsonSchema(query);
+  return Object.entries(properties).map(([name, schema]) => ({
+    name,
+    in: 'query',
+    required: required.includes(name),
+    schema,
+  }));
+}
+
+function jsonSchema(schema: z.ZodType): z.core.JSONSchema.BaseSchema {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  return rest;
+}
