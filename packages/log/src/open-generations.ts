@@ -69,11 +69,14 @@ export class OpenGenerations {
   }
 
   /** Has `look` look at each open generation every `everyMs`, until the function that it gives is called. */
-  async watch(look: Look, everyMs: number): Promise<() => void> {
+  async watch(look: Look, everyMs: number): Promise<() => Promise<void>> {
     const consumer = await this.#client.consumers.get(logOpenStream, consumerName);
     const messages = await consumer.consume();
-    void sweep(messages, look, everyMs);
-    return () => messages.stop();
+    const sweeping = sweep(messages, look, everyMs);
+    return async () => {
+      messages.stop();
+      await sweeping;
+    };
   }
 }
 

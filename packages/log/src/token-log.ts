@@ -103,7 +103,7 @@ export class TokenLog {
    * Has somebody look after each generation that has not ended: `look` is asked about it every `everyMs`, here or in one
    * other process that watches, until it says that it has. Gives a function that ends it.
    */
-  watchOpen(look: Look, everyMs: number): Promise<() => void> {
+  watchOpen(look: Look, everyMs: number): Promise<() => Promise<void>> {
     return this.#open.watch(look, everyMs);
   }
 

@@ -202,7 +202,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
       await app.close();
       clearTimeout(deadline);
       clearInterval(idle);
-      stopSweeping();
+      await stopSweeping();
       await tasks.settle(settings.disconnectGraceMs + tidyUpMs);
       fleet.close();
     },

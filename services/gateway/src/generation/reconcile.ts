@@ -36,6 +36,6 @@ async function giveUp({ log, logger }: Gateway, generationId: string, reason: st
 }
 
 /** Looks after generations that nobody may follow, together with all other gateways. Gives a function that ends it. */
-export async function startSweeping(gateway: Gateway): Promise<() => void> {
+export async function startSweeping(gateway: Gateway): Promise<() => Promise<void>> {
   return gateway.log.watchOpen((id) => reconcile(gateway, id), gateway.settings.sweepEveryMs);
 }
