@@ -17,6 +17,7 @@ const programs = {
   cli: { args: [cli], cwd: process.env.INIT_CWD ?? process.cwd() },
   'bench:engine': { args: ['test/bench/engine/main.ts'], cwd: root },
   'bench:sessions': { args: ['test/bench/sessions/main.ts'], cwd: root },
+  'bench:gpu': { args: ['test/bench/gpu/main.ts'], cwd: root },
 };
 
 const [verb, ...rest] = process.argv.slice(2);
