@@ -52,11 +52,12 @@ export class TokenLog {
 
   /**
    * Opens the log over `nats`, a URL or a connection that stays the caller's, and makes its streams where they are
-   * missing. Throws `ConfigurationError` where NATS runs without JetStream or its streams cannot be as `settings` say.
+   * missing, unless it is `readOnly`. Throws `ConfigurationError` where NATS runs without JetStream or its streams cannot be as `settings` say.
    */
   static async open(
     nats: NatsConnection | string,
     overrides: Partial<TokenLogSettings> = {},
+    { readOnly = false }: { readonly readOnly?: boolean } = {},
   ): Promise<TokenLog> {
     const settings = { ...defaultLogSettings, ...overrides };
     const owned = typeof nats === 'string';
@@ -76,7 +77,7 @@ export class TokenLog {
         await ensureStreams(manager, settings);
         await open.ensure();
       };
-      await whileUnavailable('open the token log', ensure, settings);
+      if (!readOnly) await whileUnavailable('open the token log', ensure, settings);
       const maxPayload = connection.info?.max_payload ?? defaultMaxPayload;
       const store = new LogStore(client, manager, settings, maxPayload);
       return new TokenLog(connection, owned, store, open, settings);
@@ -110,24 +111,31 @@ export class TokenLog {
   /**
    * Makes `worker` the owner of the generation: appends `claimed` with the next epoch on top of whatever is there,
    * after entry 0 where that is missing. From then on appends of earlier owners fail. Gives everything the log says so
-   * far, the claim included; `writer` is null where the generation has ended, which is then not claimed.
+   * far, the claim included; `writer` is null where the generation has ended, which is then not claimed, and `lostOwner`
+   * where nobody owned it any more, or yet.
    */
-  async claim(job: GenerationJob, worker: string): Promise<{ state: LogState; writer: LogWriter | null }> {
+  async claim(
+    job: GenerationJob,
+    worker: string,
+  ): Promise<{ state: LogState; writer: LogWriter | null; lostOwner: string | null }> {
     const cursor = await new LogCursor(this.#store, job.id).readToEnd();
     const { state } = cursor;
     while (state.terminal === null) {
       const entry: LogEntry =
         state.job === null ? queuedEntry(job) : { v: 1, kind: 'claimed', epoch: state.epoch + 1, worker };
       if (entry.kind === 'queued') await this.#open.add(job.id);
+      const lostOwner = state.owner;
       const result = await this.#store.append(job.id, entry, cursor.top);
       if ('conflict' in result) {
         for (const stored of result.conflict) cursor.advance(stored);
       } else {
         cursor.advance(result.stored);
-        if (entry.kind === 'claimed') return { state, writer: new LogWriter(this.#store, state, cursor.top) };
+        if (entry.kind === 'claimed') {
+          return { state, writer: new LogWriter(this.#store, state, cursor.top), lostOwner };
+        }
       }
     }
-    return { state, writer: null };
+    return { state, writer: null, lostOwner: null };
   }
 
   /**
@@ -217,6 +225,16 @@ export class TokenLog {
   /** Whether anybody, in any process, follows the generation and has said so. */
   hasReaders(generationId: string): Promise<boolean> {
     return hasReaders(this.connection, generationId);
+  }
+
+  /**
+   * The stored entries up to now, with when each was stored (milliseconds since the Unix epoch); none where the generation
+   * has no log. Throws `NotFoundError` where its beginning has expired.
+   */
+  async *history(generationId: string): AsyncGenerator<{ readonly entry: LogEntry; readonly at: number }> {
+    for await (const { entry, storedAt } of this.#store.entriesAfter(generationId, null)) {
+      if (storedAt !== null) yield { entry, at: storedAt };
+    }
   }
 
   /**

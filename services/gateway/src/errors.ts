@@ -1,7 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import {
-  AccessError,
   BatonError,
   ConflictError,
   type ErrorCode,
@@ -65,19 +64,22 @@ export function asBatonError(error: unknown): BatonError {
   return new ServerError('internal error; the server has logged it under the request id', { cause: error });
 }
 
+/** Counts a request that is answered with `error`, and says why; what the client wrote is not in it, but for a field's name. */
+export function noteRefusal(error: BatonError, { log, ip }: FastifyRequest): void {
+  recordRejection(error);
+  const { code, param } = errorBody(error).error;
+  if (outcomeOf(error.code).status >= 500) log.error({ err: error.cause ?? error, code }, error.message);
+  else log.info({ ip, code, param }, 'refused a request');
+}
+
 /** Every answer that is no success goes through here, and so has the same shape. */
 export function installErrorHandling(app: FastifyInstance): void {
   app.setErrorHandler((thrown, request, reply) => {
     const error = asBatonError(thrown);
     const { status } = outcomeOf(error.code);
-    recordRejection(error);
     // A client that has left gets no answer, and nothing went wrong.
-    if (status >= 500 && !reply.raw.destroyed)
-      request.log.error({ err: error.cause ?? error }, error.message);
-    if (error instanceof AccessError) {
-      request.log.info({ ip: request.ip, code: error.code }, 'refused a request');
-      if (status === 401) reply.header('www-authenticate', 'Bearer');
-    }
+    if (status < 500 || !reply.raw.destroyed) noteRefusal(error, request);
+    if (status === 401) reply.header('www-authenticate', 'Bearer');
     if (error instanceof OverloadedError) {
       reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
       reply.header('retry-after-ms', error.retryAfterMs);

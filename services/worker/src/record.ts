@@ -1,6 +1,6 @@
 import type { StepReport } from '@baton/engine';
 import { BatonError } from '@baton/errors';
-import { crashesOf, type GenerationJob, type LogState, type Usage } from '@baton/protocol';
+import type { GenerationJob, LogState, Usage } from '@baton/protocol';
 import type { SaveResult } from '@baton/snapshot';
 import { attributes, count, linksTo, measure, observe } from '@baton/telemetry';
 import { type Attributes, type Link, trace } from '@opentelemetry/api';
@@ -14,11 +14,9 @@ export function linksToFirstAttempt({ traces }: LogState): Link[] {
     : linksTo(first, { [attributes.link]: 'first_attempt' });
 }
 
-/** A generation was claimed: was it somebody else's before? */
-export function recordClaim(state: LogState): void {
-  if (state.epoch === 1) return;
-  const isFailover = crashesOf(state) > 0 && state.epoch - 1 > state.releases;
-  count('takeovers', 1, { [attributes.cause]: isFailover ? 'failover' : 'migration' });
+/** Another worker goes on with a generation: its owner was lost, or has released it. */
+export function recordTakeover(lostOwner: string | null): void {
+  count('takeovers', 1, { [attributes.cause]: lostOwner === null ? 'migration' : 'failover' });
 }
 
 export function restoreAttributes({ source, of, why, tokens, bytes, milliseconds }: Restored): Attributes {

@@ -6,10 +6,10 @@ import { attributes, withSpan } from '@baton/telemetry';
 import { type Link, trace } from '@opentelemetry/api';
 import {
   linksToFirstAttempt,
-  recordClaim,
   recordFailure,
   recordFinish,
   recordRestore,
+  recordTakeover,
   restoreAttributes,
 } from './record.ts';
 import type { Restored, SessionStates, StateTracker } from './states/session-states.ts';
@@ -39,7 +39,6 @@ export async function runGeneration(
 ): Promise<void> {
   const { state, writer, links } = await claim(job, log, workerId);
   if (writer === null) return;
-  recordClaim(state);
   try {
     if (state.epoch === 1 && job.start_by !== undefined && Date.now() > job.start_by)
       throw new QueueTimeoutError();
@@ -77,9 +76,10 @@ export async function runGeneration(
 /** An owner after the first one has `links` to the first one's attempt, for each of its spans. */
 function claim(job: GenerationJob, log: TokenLog, workerId: string) {
   return withSpan('claim', { attributes: { [attributes.workerId]: workerId } }, async (span) => {
-    const { state, writer } = await log.claim(job, workerId);
+    const { state, writer, lostOwner } = await log.claim(job, workerId);
     const links = linksToFirstAttempt(state);
     span.setAttribute(attributes.epoch, state.epoch).addLinks(links);
+    if (writer !== null && state.epoch > 1) recordTakeover(lostOwner);
     return { state, writer, links };
   });
 }

@@ -14,10 +14,13 @@ export function metricReaders(
         const host = env['OTEL_EXPORTER_PROMETHEUS_HOST'] || 'localhost';
         return PrometheusEndpoint.listen(host, wholeNumber(env, 'OTEL_EXPORTER_PROMETHEUS_PORT', 9464));
       }
+      const exportIntervalMillis = wholeNumber(env, 'OTEL_METRIC_EXPORT_INTERVAL', 60_000);
+      const timeout = wholeNumber(env, 'OTEL_METRIC_EXPORT_TIMEOUT', 30_000);
       return new PeriodicExportingMetricReader({
         exporter: await otlpExporter(env),
-        exportIntervalMillis: wholeNumber(env, 'OTEL_METRIC_EXPORT_INTERVAL', 60_000),
-        exportTimeoutMillis: wholeNumber(env, 'OTEL_METRIC_EXPORT_TIMEOUT', 30_000),
+        exportIntervalMillis,
+        // The SDK refuses a longer one, which the default is for whoever sets a short interval alone.
+        exportTimeoutMillis: Math.min(timeout, exportIntervalMillis),
       });
     }),
   );

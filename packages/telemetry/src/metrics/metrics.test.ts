@@ -15,7 +15,14 @@ describe('over OTLP', () => {
   it('sends what was recorded, under the definitions, and what the runtime tells of itself', async () => {
     const receiver = await OtlpReceiver.start();
     try {
-      expect(await inProcess(record, { ...receiver.env, OTEL_TRACES_EXPORTER: 'none' })).toBe('');
+      expect(
+        await inProcess(record, {
+          ...receiver.env,
+          OTEL_TRACES_EXPORTER: 'none',
+          // Shorter than the default for the timeout.
+          OTEL_METRIC_EXPORT_INTERVAL: '5000',
+        }),
+      ).toBe('');
       const point = (name: string) => receiver.points.filter((candidate) => candidate.name === name);
       expect(point('baton.rejections')).toMatchObject([
         {

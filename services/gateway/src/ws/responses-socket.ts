@@ -1,4 +1,4 @@
-import { AccessError, outcomeOf, RequestError } from '@baton/errors';
+import { AccessError, RequestError } from '@baton/errors';
 import { withSpan } from '@baton/telemetry';
 import type { WebSocket } from '@fastify/websocket';
 import { context, propagation, SpanKind } from '@opentelemetry/api';
@@ -7,14 +7,14 @@ import { parseRequest } from '../api/parse-request.ts';
 import { responseCreateFrame } from '../api/response-request.ts';
 import { resumeQuery } from '../api/resume-query.ts';
 import type { Access } from '../auth/access.ts';
-import { asBatonError } from '../errors.ts';
+import { asBatonError, noteRefusal } from '../errors.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
 import { leave } from '../generation/leave.ts';
 import { newOrigin } from '../generation/origin.ts';
 import { followResponse, startResponse } from '../generation/responses.ts';
 import { readFollowed } from '../generation/stored-responses.ts';
 import { type Generation, subscribe } from '../generation/submit.ts';
-import { recordRejection, recordResume } from '../record.ts';
+import { recordResume } from '../record.ts';
 import { errorFrame, holdBack, readFrame, sendFrame } from './frames.ts';
 import { keepAlive } from './keep-alive.ts';
 import { Lanes } from './lanes.ts';
@@ -110,8 +110,7 @@ export function serveResponsesSocket(
 
   function fail(thrown: unknown, streamId: string | undefined): void {
     const error = asBatonError(thrown);
-    recordRejection(error);
-    if (outcomeOf(error.code).status >= 500) request.log.error({ err: error.cause ?? error }, error.message);
+    noteRefusal(error, request);
     void sendFrame(socket, errorFrame(error), streamId);
     // A code that clients take as final.
     if (error instanceof AccessError) socket.close(1008, error.code);
