@@ -1,3 +1,4 @@
+import { runBaton } from '@baton/cli/src/run-baton.ts';
 import { TokenLog } from '@baton/log';
 import { OtlpReceiver, type ReceivedSpan } from '@baton/testing/otlp-receiver';
 import OpenAI from 'openai';
@@ -39,7 +40,7 @@ describe('a generation whose worker is killed in the middle', () => {
     });
     const body = {
       input: 'Tell me a long story about a boat and a bear.',
-      max_output_tokens: 900,
+      max_output_tokens: 600,
       ignore_eos: true,
     };
     response = await streamResponse(openai, log, body, {
@@ -54,13 +55,14 @@ describe('a generation whose worker is killed in the middle', () => {
     });
     await receiver.waitFor(({ name, traceId }) => name === 'deliver' && traceId === client.traceId);
     await receiver.waitFor(({ name, traceId }) => name === 'append finish' && traceId === client.traceId);
-  });
+  }, 240_000);
   afterAll(async () => {
     await log?.close();
     await system?.stop();
     await receiver?.stop();
   });
 
+  const servers = () => ({ BATON_REDIS_URL: system.redisUrl, BATON_NATS_URL: system.natsUrl });
   const isOf = (resource: ReceivedSpan['resource'], worker: string) =>
     resource['service.instance.id'] === worker;
   const inTrace = () => receiver.spans.filter(({ traceId }) => traceId === client.traceId);
@@ -226,6 +228,29 @@ describe('a generation whose worker is killed in the middle', () => {
     expect(root.parentSpanId).toBe(socketTrace.spanId);
     expect(sumOf(parsePage(await system.gateway.metrics()), 'baton_websockets')).toBe(1);
     socket.close();
+  });
+
+  it('is printed by `baton trace`, from the log and the snapshot alone', async () => {
+    const { code, stdout, stderr } = await runBaton(['trace', response.id], import.meta.dirname, servers());
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(stdout).toContain(`trace ${client.traceId}`);
+    expect(stdout).toContain(`${killed} ▕`);
+    expect(stdout).toMatch(/lost; its client waited \d+/);
+    expect(stdout).toContain('claimed, epoch 2');
+    expect(stdout).toMatch(/finished \(\w+\): \d+ tokens/);
+    expect(stdout).toMatch(/snapshot: \d+ tokens in \d+ pages/);
+    expect(stdout).not.toContain(response.text.slice(0, 20));
+    const unknown = await runBaton(['trace', `resp_${'0'.repeat(32)}`], import.meta.dirname, servers());
+    expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('there is no generation') });
+  });
+
+  it('is seen by `baton top`', async () => {
+    const { code, stdout } = await runBaton(['top', '--once'], import.meta.dirname, servers());
+    expect(code).toBe(0);
+    expect(stdout).toContain('1 of 1 workers');
+    expect(stdout).toContain('queue: 0 waiting, 0 running, 0 refused');
+    expect(stdout).toMatch(/worker-\d +.*running/);
   });
 
   it('is logged with its trace, and without what was said', () => {

@@ -10,15 +10,16 @@ export class ServiceProcess {
   readonly child: ChildProcess;
   readonly name: string;
   output = '';
-  readonly #metricsPort: string | undefined;
+  /** Where its page for Prometheus is, if it has one. */
+  readonly metricsAddress: string;
 
   /** The worker's id, where that is what it is. */
   readonly id: string;
 
   constructor(name: 'gateway' | 'worker', env: Record<string, string>) {
     this.name = name;
-    this.#metricsPort = env['OTEL_EXPORTER_PROMETHEUS_PORT'];
     this.id = env['BATON_WORKER_ID'] ?? name;
+    this.metricsAddress = `127.0.0.1:${env['OTEL_EXPORTER_PROMETHEUS_PORT']}`;
     this.child = spawn(process.execPath, [fileURLToPath(new URL(`services/${name}/src/main.ts`, root))], {
       env: { PATH: process.env['PATH'] ?? '', ...env },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -45,7 +46,7 @@ export class ServiceProcess {
 
   /** Its page for Prometheus, as text. */
   async metrics(): Promise<string> {
-    const page = await fetch(`http://127.0.0.1:${this.#metricsPort}/metrics`);
+    const page = await fetch(`http://${this.metricsAddress}/metrics`);
     return page.text();
   }
 

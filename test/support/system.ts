@@ -29,6 +29,7 @@ export interface System {
   readonly url: string;
   readonly servers: TestServers;
   readonly natsUrl: string;
+  readonly redisUrl: string;
   readonly gateway: ServiceProcess;
   readonly workers: ServiceProcess[];
   /** All that were ever started. */
@@ -88,6 +89,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
       url,
       servers,
       natsUrl: servers.nats.url,
+      redisUrl: servers.redis.url,
       gateway: process,
       workers,
       get processes() {

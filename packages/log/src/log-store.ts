@@ -30,6 +30,8 @@ export interface StoredEntry {
   readonly appendId: string;
   /** The span that appended it, as a W3C `traceparent`; null where nothing was traced. */
   readonly traceparent: string | null;
+  /** When it was stored, in milliseconds since the Unix epoch; null where it was not read from the stream. */
+  readonly storedAt: number | null;
 }
 
 /** The last entry of a log; null where the log is empty. */
@@ -90,6 +92,7 @@ export class LogStore {
             first: top?.first ?? seq,
             appendId,
             traceparent: traceparentOf(header),
+            storedAt: null,
           },
         };
       } catch (error) {
@@ -151,13 +154,20 @@ export class LogStore {
   }
 
   /** Reads an entry out of a message from the stream or from the live feed. Throws `MessageError`. */
-  parse(id: string, sequence: number, data: Uint8Array, header: MsgHdrs): StoredEntry {
+  parse(
+    id: string,
+    sequence: number,
+    data: Uint8Array,
+    header: MsgHdrs,
+    storedAt: number | null = null,
+  ): StoredEntry {
     return {
       entry: parseMessage(logEntrySchema, data, `${this.#subject(id)} at ${sequence}`),
       sequence,
       first: Number(header.get(firstSequenceHeader)) || sequence,
       appendId: header.get(appendIdHeader),
       traceparent: traceparentOf(header),
+      storedAt,
     };
   }
 
@@ -170,7 +180,7 @@ export class LogStore {
     const attempt = (): Promise<StoredMsg | null> => this.#manager.direct.getMessage(stream, query);
     const { deadlineMs } = this.#settings;
     const message = await whileUnavailable(`read the log of ${id}`, attempt, { deadlineMs, signal });
-    return message && this.parse(id, message.seq, message.data, message.header);
+    return message && this.parse(id, message.seq, message.data, message.header, message.time.getTime());
   }
 
   #subject(id: string): string {

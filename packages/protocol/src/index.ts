@@ -25,6 +25,7 @@ export {
 } from './log-entry.ts';
 export { applyEntry, crashesOf, emptyLogState, type LogState } from './log-state.ts';
 export {
+  allLiveSubjects,
   apiKeysKey,
   commandSubject,
   conversationKey,

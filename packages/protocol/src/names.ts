@@ -20,6 +20,8 @@ export function shardOf(generationId: string, shards: number): number {
 export const logStream = (shard: number): string => `BATON_LOG_${shard}`;
 export const logStreamSubjects = (shard: number): string => `baton.log.${shard}.*`;
 export const liveStreamSubjects = (shard: number): string => `baton.live.${shard}.>`;
+/** What JetStream republishes of every generation. */
+export const allLiveSubjects = 'baton.live.>';
 export const logSubject = (shard: number, generationId: string): string =>
   `baton.log.${shard}.${generationId}`;
 export const liveSubject = (shard: number, generationId: string): string =>

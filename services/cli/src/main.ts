@@ -8,6 +8,8 @@ import { pullCommand } from './commands/pull.ts';
 import { qualityCommand } from './commands/quality.ts';
 import { randomCheckpointCommand } from './commands/random-checkpoint.ts';
 import { snapshotCommand } from './commands/snapshot.ts';
+import { topCommand } from './commands/top.ts';
+import { traceCommand } from './commands/trace.ts';
 import { reportError } from './report-error.ts';
 import { startCommand } from './start/command.ts';
 import { root } from './start/settings.ts';
@@ -25,6 +27,8 @@ const program = new Command('baton')
   .addCommand(convertCommand())
   .addCommand(qualityCommand())
   .addCommand(randomCheckpointCommand())
-  .addCommand(snapshotCommand());
+  .addCommand(snapshotCommand())
+  .addCommand(topCommand())
+  .addCommand(traceCommand());
 
 await program.parseAsync().catch(reportError);

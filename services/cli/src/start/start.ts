@@ -1,6 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
+import { rememberServers } from '../running-servers.ts';
 import { convertModel } from './convert-model.ts';
 import { Fleet } from './fleet.ts';
 import { freePort } from './free-port.ts';
@@ -48,6 +49,7 @@ async function bringUp(source: NodeJS.ProcessEnv, stop: StopRequest, fleet: Flee
   const converted = { cacheDir: join(dataDir, 'models'), weights: env.BATON_WEIGHTS };
   const model = await unlessAborted(convertModel(modelDir, converted, say), stop.requested);
 
+  rememberServers(dataDir, { redisUrl, natsUrl });
   const logs = join(dataDir, 'logs');
   // Logs are those of one run; a process that is started again appends to its own.
   rmSync(logs, { recursive: true, force: true });

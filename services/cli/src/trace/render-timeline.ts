@@ -1,0 +1,115 @@
+import type { Attempt, Timeline } from './timeline.ts';
+
+/** What is stored of the generation's state. */
+export interface StoredSnapshot {
+  readonly tokens: number;
+  readonly pages: number;
+  readonly missing: number;
+  readonly bytes: string;
+}
+
+const barWidth = 60;
+
+/** A generation's life as text: what it was, who ran it when, how it ended. Nothing of what was said. */
+export function renderTimeline(
+  timeline: Timeline,
+  snapshot: StoredSnapshot | null,
+  traceparent: string | null,
+): string {
+  const { job, start, attempts, cancelledAt, terminal, duration } = timeline;
+  const { temperature, seed, max_tokens } = job.sampling;
+  const width = Math.max(6, ...attempts.map(({ worker }) => worker.length));
+  const line = (at: number, who: string, what: string) =>
+    `${ms(at).padStart(10)}  ${who.padEnd(width)}  ${what}`;
+  const events: [number, string][] = [
+    [0, line(0, '', `queued: a prompt of ${job.prompt.length} tokens${parentOf(job.parent)}`)],
+    ...attempts.flatMap((attempt) => eventsOf(attempt, timeline, line)),
+    ...(cancelledAt === null
+      ? []
+      : [[cancelledAt, line(cancelledAt, '', 'asked to stop')] as [number, string]]),
+  ];
+  if (terminal) {
+    const { entry, at } = terminal;
+    const how =
+      entry.kind === 'finish'
+        ? `finished (${entry.reason}): ${entry.usage.completion_tokens} tokens, ${entry.usage.cached_tokens} of the prompt from memory`
+        : `failed (${entry.code}): ${entry.message}`;
+    events.push([at, line(at, attempts.at(-1)?.worker ?? '', how)]);
+  } else {
+    events.push([duration, line(duration, '', 'no end yet')]);
+  }
+  return [
+    `${job.id}  ${job.endpoint}, model ${job.model}, tenant ${job.tenant}`,
+    `started ${new Date(start).toISOString()}; at most ${max_tokens} tokens, temperature ${temperature}, seed ${seed}`,
+    ...(traceparent === null ? [] : [`trace ${traceparent.split('-')[1]}`]),
+    '',
+    ...attempts.map((attempt) => bar(attempt, duration, width)),
+    ...(attempts.length > 0 ? [`${' '.repeat(width + 2)}0${ms(duration).padStart(barWidth)}`, ''] : []),
+    ...events.toSorted(([a], [b]) => a - b).map(([, text]) => text),
+    '',
+    snapshotLine(snapshot),
+  ].join('\n');
+}
+
+/** An owner's time from claim to end: without tokens yet (░), and with them (█). */
+function bar(
+  { worker, claimedAt, firstTokenAt, lastTokenAt, end }: Attempt,
+  duration: number,
+  width: number,
+): string {
+  const column = (at: number) => Math.round((at / Math.max(1, duration)) * barWidth);
+  const cells = Array.from({ length: barWidth }, (_, at) => {
+    const within = (from: number, to: number) =>
+      at >= column(from) && at < Math.max(column(to), column(from) + 1);
+    if (firstTokenAt !== null && lastTokenAt !== null && within(firstTokenAt, lastTokenAt)) return '█';
+    return within(claimedAt, firstTokenAt ?? end?.at ?? duration) ? '░' : ' ';
+  });
+  const fate =
+    end?.how === 'lost' ? '✗ lost' : end?.how === 'handed over' ? '→ handed over' : end ? '✓' : '…';
+  return `${worker.padEnd(width)} ▕${cells.join('')}▏ ${fate}`;
+}
+
+function eventsOf(
+  attempt: Attempt,
+  { attempts }: Timeline,
+  line: (at: number, who: string, what: string) => string,
+): [number, string][] {
+  const { epoch, worker, claimedAt, tokensBefore, firstTokenAt, lastTokenAt, tokens, entries, end } = attempt;
+  const after = epoch === 1 ? '' : `, ${tokensBefore} tokens of owners before it`;
+  const events: [number, string][] = [
+    [claimedAt, line(claimedAt, worker, `claimed, epoch ${epoch}${after}`)],
+  ];
+  if (firstTokenAt !== null && lastTokenAt !== null) {
+    const took = lastTokenAt - firstTokenAt;
+    const rate = took > 0 && tokens > 1 ? `, ${Math.round((1000 * (tokens - 1)) / took)} tokens/s` : '';
+    events.push(
+      [
+        firstTokenAt,
+        line(firstTokenAt, worker, `first token, ${ms(firstTokenAt - claimedAt)} after the claim`),
+      ],
+      [lastTokenAt, line(lastTokenAt, worker, `last token: ${tokens} in ${entries} entries${rate}`)],
+    );
+  }
+  if (end?.how === 'lost') {
+    const next = attempts.find((other) => other.epoch > epoch);
+    const pause = (next?.firstTokenAt ?? end.at) - (lastTokenAt ?? claimedAt);
+    events.push([end.at, line(end.at, worker, `lost; its client waited ${ms(pause)}`)]);
+  }
+  if (end?.how === 'handed over')
+    events.push([end.at, line(end.at, worker, 'handed over at a token boundary')]);
+  return events;
+}
+
+function parentOf(parent: Timeline['job']['parent']): string {
+  return parent === null ? '' : `, ${parent.tokens} of them from ${parent.id}`;
+}
+
+function snapshotLine(snapshot: StoredSnapshot | null): string {
+  if (snapshot === null) return 'snapshot: none is stored, or no longer';
+  const { tokens, pages, missing, bytes } = snapshot;
+  return `snapshot: ${tokens} tokens in ${pages} pages, ${bytes}${missing > 0 ? `; ${missing} pages are gone` : ''}`;
+}
+
+function ms(milliseconds: number): string {
+  return milliseconds < 10_000 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
+}
