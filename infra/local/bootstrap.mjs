@@ -18,6 +18,7 @@ const programs = {
   'bench:engine': { args: ['test/bench/engine/main.ts'], cwd: root },
   'bench:sessions': { args: ['test/bench/sessions/main.ts'], cwd: root },
   'bench:gpu': { args: ['test/bench/gpu/main.ts'], cwd: root },
+  'bench:telemetry': { args: ['test/bench/telemetry/main.ts'], cwd: root },
 };
 
 const [verb, ...rest] = process.argv.slice(2);

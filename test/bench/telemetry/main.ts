@@ -1,0 +1,100 @@
+/** `npm run bench:telemetry`: see test/bench/README.md. Progress goes to stderr, the report to stdout. */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { parseArgs } from 'node:util';
+import { type System, startSystem } from '../../support/system.ts';
+import { describeMachine } from '../engine/machine/describe.ts';
+import { summarize } from '../engine/report/statistics.ts';
+import { type Cell, formatNumber, formatTable } from '../engine/report/table.ts';
+import { decodeRate, gatewayLoad } from './loads.ts';
+
+const { values } = parseArgs({ options: { rounds: { type: 'string', default: '12' } } });
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+const machine = await describeMachine();
+
+const sink = fork(new URL('./sink.ts', import.meta.url));
+const [port] = await once(sink, 'message');
+/** Everything on: traces and metrics over OTLP as the default exporters send them, and the page that Prometheus reads. */
+const everything = {
+  OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+  OTEL_METRIC_EXPORT_INTERVAL: '5000',
+};
+const on = await startSystem({ env: everything, metrics: true });
+const off = await startSystem();
+const scrape = setInterval(() => {
+  for (const process of [on.gateway, ...on.workers]) void process.metrics().catch(() => {});
+}, 5000);
+
+interface Samples {
+  readonly decode: number[];
+  readonly requests: number[];
+  readonly gatewayMs: number[];
+}
+const samples: Record<'on' | 'off', Samples> = {
+  on: { decode: [], requests: [], gatewayMs: [] },
+  off: { decode: [], requests: [], gatewayMs: [] },
+};
+async function measure(system: System, into: Samples): Promise<void> {
+  into.decode.push(await decodeRate(system));
+  const { requestsPerSecond, gatewayMs } = await gatewayLoad(system);
+  into.requests.push(requestsPerSecond);
+  into.gatewayMs.push(gatewayMs);
+}
+
+// Once for nothing, until everything is compiled and connected.
+for (const system of [on, off]) await measure(system, { decode: [], requests: [], gatewayMs: [] });
+for (let round = 0; round < Number(values.rounds); round++) {
+  // The one that went last goes first, so that a drift of the machine favours neither.
+  const order = round % 2 === 0 ? (['on', 'off'] as const) : (['off', 'on'] as const);
+  for (const which of order) await measure(which === 'on' ? on : off, samples[which]);
+  say(
+    `round ${round + 1}: decode ${samples.on.decode.at(-1)?.toFixed(0)} on, ${samples.off.decode.at(-1)?.toFixed(0)} off`,
+  );
+}
+clearInterval(scrape);
+await Promise.all([on.stop(), off.stop()]);
+sink.kill();
+
+/** Of pairs that were measured one after the other, since the machine drifts more than telemetry costs. */
+function loss(of: keyof Samples, more: 'is better' | 'is worse'): Cell {
+  return summarize(
+    samples.on[of].map((value, i) => {
+      const without = samples.off[of][i] ?? Number.NaN;
+      return 100 * (more === 'is better' ? 1 - value / without : value / without - 1);
+    }),
+  );
+}
+const rows: Cell[][] = [
+  [
+    'decode, four streams: tokens/s',
+    summarize(samples.off.decode),
+    summarize(samples.on.decode),
+    loss('decode', 'is better'),
+    '≤ 2 %',
+  ],
+  [
+    'short answers, eight at a time: requests/s',
+    summarize(samples.off.requests),
+    summarize(samples.on.requests),
+    loss('requests', 'is better'),
+    '≤ 5 %',
+  ],
+  [
+    'gateway: processor ms a request',
+    summarize(samples.off.gatewayMs),
+    summarize(samples.on.gatewayMs),
+    loss('gatewayMs', 'is worse'),
+    '',
+  ],
+];
+process.stdout.write(
+  [
+    `    npm run bench:telemetry -- --rounds ${values.rounds}`,
+    '',
+    `- ${new Date().toISOString()}, ${machine.cpu}, ${machine.cores} cores, ${machine.system}, Node ${machine.node}; load of the machine before: ${formatNumber(machine.loadBefore)} per core`,
+    '- hymba-tiny-stories, one worker with one thread, gateway and worker on this machine; median (lower–upper quartile)',
+    '',
+    formatTable(['', 'everything off', 'everything on', 'cost, %', 'goal'], rows),
+    '',
+  ].join('\n'),
+);
