@@ -58,11 +58,11 @@ export const fleet: Dashboard = {
     {
       title: 'State memory',
       description: 'Of running generations, and warm states of ended turns.',
-      unit: 'bytes',
+      unit: 'decbytes',
       targets: [
         {
-          expr: 'sum by (instance, baton_state) (baton_state_memory_bytes)',
-          legend: '{{instance}} {{baton_state}}',
+          expr: 'sum by (baton_state) (baton_state_memory_bytes)',
+          legend: '{{baton_state}}',
         },
       ],
     },
@@ -81,7 +81,7 @@ export const fleet: Dashboard = {
     {
       title: 'Heap',
       description: 'JavaScript memory in use, by process.',
-      unit: 'bytes',
+      unit: 'decbytes',
       targets: [{ expr: 'sum by (instance) (v8js_memory_heap_used_bytes)', legend: '{{instance}}' }],
     },
     {
@@ -93,7 +93,7 @@ export const fleet: Dashboard = {
     {
       title: 'Backlog of slow clients',
       description: 'Bytes that wait in WebSockets. Beyond a bound a client is served from the log instead.',
-      unit: 'bytes',
+      unit: 'decbytes',
       targets: [{ expr: 'sum(baton_delivery_backlog_bytes)', legend: 'bytes' }],
     },
   ],

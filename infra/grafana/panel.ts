@@ -5,7 +5,7 @@ export interface Target {
 }
 
 /** Units as Grafana calls them; `ops` and `cps` are things a second. */
-export type Unit = 's' | 'bytes' | 'Bps' | 'short' | 'reqps' | 'cps' | 'percentunit' | 'none';
+export type Unit = 's' | 'decbytes' | 'Bps' | 'short' | 'reqps' | 'cps' | 'percentunit' | 'none';
 
 export interface Panel {
   readonly title: string;
