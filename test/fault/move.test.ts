@@ -6,7 +6,7 @@ import { type System, startSystem } from '../support/system.ts';
 
 const request = {
   input: 'Tell me a long story about a boat and a bear.',
-  max_output_tokens: 1500,
+  max_output_tokens: 1000,
   ignore_eos: true,
 };
 const samplings = [
