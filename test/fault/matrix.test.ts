@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { validationStories } from '@baton/testing';
-import { afterAll, beforeAll, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type FaultCase, nameOf, pairwiseCases, samplings } from './matrix/cases.ts';
+import { ResponseReader } from './matrix/response-reader.ts';
 import { type Run, runCase, runUndisturbed, type Task } from './matrix/run-case.ts';
 import { TargetSystem } from './matrix/target-system.ts';
 
@@ -22,4 +23,16 @@ it.each(pairwiseCases().map((one) => ({ name: nameOf(one), one })))('$name', asy
   const right = undisturbed.get(one.sampling);
   if (!right) throw new Error(`${one.sampling} was not run`);
   await runCase(system, one, task, right);
+});
+
+it('a worker that is told to stop and cannot hand over ends all the same, and another goes on', async () => {
+  await system.heal('exact');
+  const reader = new ResponseReader(system.urls, { request: { input: task.input, max_output_tokens: 1000 } });
+  const id = await reader.started;
+  await expect.poll(() => system.ownerOf(id)).not.toBeNull();
+  const owner = await system.ownerOf(id);
+  owner?.nats.hold();
+  expect(await owner?.process.end('SIGTERM')).toBe(0);
+  await reader.ended;
+  expect((await system.log.read(id))?.terminal).toMatchObject({ kind: 'finish' });
 });

@@ -16,6 +16,7 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type ConsumerOptions, GenerationConsumer, type GenerationHandler } from './generation-consumer.ts';
 import { GenerationQueue } from './generation-queue.ts';
+import { HandedOver } from './handed-over.ts';
 
 let redis: TestServer;
 let queue: GenerationQueue;
@@ -243,6 +244,55 @@ describe('close', () => {
     );
     await untilGone(waiting);
     expect(order).toEqual([running.id, waiting.id]);
+  });
+});
+
+describe('a job that is handed over', () => {
+  /** Has `former` take a job and hand it over to `next`, which runs `handler`. */
+  async function handOver(job: GenerationJob, handler: GenerationHandler): Promise<void> {
+    const { promise: target, resolve: provide } = Promise.withResolvers<GenerationConsumer>();
+    const { promise: accepted, resolve: answer } = Promise.withResolvers<boolean>();
+    const { consumer: former } = await consume(
+      async ({ id }) => {
+        const next = await target;
+        throw new HandedOver(async (lockToken) => {
+          const taken = await next.adopt(id, lockToken);
+          answer(taken);
+          return taken;
+        });
+      },
+      { name: 'former', concurrency: 1 },
+    );
+    await queue.add(job);
+    await until(() => former.active === 1);
+    await former.pause();
+    const { consumer: next } = await consume(handler, { name: 'next' });
+    provide(next);
+    expect(await accepted).toBe(true);
+  }
+
+  it('is run under the lock of the one before, and not taken back when that one is lost', async () => {
+    const job = newJob();
+    const seen: string[] = [];
+    const { promise: finishing, resolve: finish } = Promise.withResolvers<void>();
+    await handOver(job, async ({ id }) => {
+      seen.push(id);
+      await finishing;
+    });
+    expect(await queue.takeBack('former')).toEqual([]);
+    finish();
+    await untilGone(job);
+    expect(seen).toEqual([job.id]);
+  });
+
+  it('is taken back when the one that has it is lost', async () => {
+    const job = newJob();
+    let runs = 0;
+    await handOver(job, async () => {
+      if (++runs === 1) await new Promise(() => {});
+    });
+    expect(await queue.takeBack('next')).toEqual([job.id]);
+    await until(() => runs === 2);
   });
 });
 

@@ -134,6 +134,8 @@ export class GenerationConsumer {
     if (this.#worker.isPaused() || this.active >= this.#options.concurrency) return false;
     const queued = await Job.fromId<unknown>(this.#worker, generationId);
     if (!queued || (await queued.extendLock(lockToken, lockMs)) !== 1) return false;
+    // From here on it is taken back when this worker is lost, and not when the former one is.
+    await this.#client.hset(this.#worker.toKey(generationId), 'pb', this.#options.name ?? '');
     const renewal = setInterval(() => void queued.extendLock(lockToken, lockMs).catch(() => {}), renewMs);
     const settled = this.#process(queued, lockToken)
       .then(

@@ -43,6 +43,7 @@ export class TargetSystem {
       BATON_LOG_LEVEL: 'warn',
       // So that much happens in a short time: prefills of many steps, snapshots at many tokens.
       BATON_SNAPSHOT_TOKENS: '16',
+      BATON_DRAIN_TIMEOUT: '2',
     };
     const system = await startSystem({ workers: 0, env });
     const log = await TokenLog.open(system.natsUrl);
