@@ -6,7 +6,7 @@ export default defineConfig({
     include: ['**/*.test.ts'],
     pool: 'forks',
     testTimeout: 60_000,
-    hookTimeout: 60_000,
+    hookTimeout: 180_000,
     // As patient as the tests: how long something takes decides nothing.
     expect: { poll: { timeout: 50_000 } },
     passWithNoTests: true,

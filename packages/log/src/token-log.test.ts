@@ -203,6 +203,21 @@ describe('appendError', () => {
   });
 });
 
+describe('readAhead', () => {
+  it('leaves a claim only what came since, and changes nothing of what it says', async () => {
+    const job = newJob();
+    await log.appendQueued(job);
+    const { writer } = await log.claim(job, 'former');
+    await writer?.append({ kind: 'tokens', tokens: [1], text: 'a' });
+    await log.readAhead(job.id);
+    await writer?.append({ kind: 'tokens', tokens: [2], text: 'b' });
+    const { state } = await log.claim(job, 'next');
+    expect(state).toMatchObject({ epoch: 2, owner: 'next', tokens: [1, 2], text: 'ab' });
+    expect(await log.read(job.id)).toEqual(state);
+    await expect(writer?.append({ kind: 'tokens', tokens: [3], text: 'c' })).rejects.toThrow(FencedError);
+  });
+});
+
 describe('open', () => {
   it('forgets a generation on request, and no other one', async () => {
     const [gone, kept] = [await claim(), await claim()];

@@ -22,6 +22,8 @@ import { ensureStreams } from './streams.ts';
 import { whileUnavailable } from './unavailable.ts';
 
 const defaultMaxPayload = 1024 * 1024;
+/** Logs kept for claims to come. */
+const readAhead = 8;
 
 /**
  * The token log: one append-only, fenced log for each generation on NATS JetStream, and the live feed of what is
@@ -35,6 +37,8 @@ export class TokenLog {
   readonly #settings: TokenLogSettings;
   readonly #store: LogStore;
   readonly #open: OpenGenerations;
+  /** Logs read ahead of a claim, by generation. */
+  readonly #ahead = new Map<string, LogCursor>();
 
   private constructor(
     connection: NatsConnection,
@@ -118,8 +122,9 @@ export class TokenLog {
     job: GenerationJob,
     worker: string,
   ): Promise<{ state: LogState; writer: LogWriter | null; lostOwner: string | null }> {
-    const cursor = await new LogCursor(this.#store, job.id).readToEnd();
-    const { state } = cursor;
+    const cursor = this.#ahead.get(job.id) ?? new LogCursor(this.#store, job.id);
+    this.#ahead.delete(job.id);
+    const { state } = await cursor.readToEnd();
     while (state.terminal === null) {
       const entry: LogEntry =
         state.job === null ? queuedEntry(job) : { v: 1, kind: 'claimed', epoch: state.epoch + 1, worker };
@@ -136,6 +141,15 @@ export class TokenLog {
       }
     }
     return { state, writer: null, lostOwner: null };
+  }
+
+  /** Reads a log that is about to be claimed here: the claim then has to read only what has come since. */
+  async readAhead(generationId: string): Promise<void> {
+    this.#ahead.set(generationId, await new LogCursor(this.#store, generationId).readToEnd());
+    for (const oldest of this.#ahead.keys()) {
+      if (this.#ahead.size <= readAhead) return;
+      this.#ahead.delete(oldest);
+    }
   }
 
   /**

@@ -204,7 +204,7 @@ export class Worker {
       case 'migrate':
         return this.#migrate(command.generation, command.to);
       case 'prepare':
-        return this.#states.prefetch(command.tenant, command.generation).then(() => done);
+        return this.#prepare(command.tenant, command.generation);
       case 'adopt':
         return this.#adopt(command.generation, command.lock_token);
     }
@@ -230,6 +230,12 @@ export class Worker {
     });
     running.release.abort(this.#offerTo(generation, target));
     return { done: true, reason: `goes on at ${target}` };
+  }
+
+  /** What is there already does not have to be fetched when the generation comes. */
+  async #prepare(tenant: string, generation: string): Promise<Answer> {
+    await Promise.all([this.#states.prefetch(tenant, generation), this.#log.readAhead(generation)]);
+    return done;
   }
 
   async #adopt(generation: string, lockToken: string): Promise<Answer> {
