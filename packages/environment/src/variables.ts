@@ -126,6 +126,8 @@ export const variables = {
   BATON_SHUTDOWN_TIMEOUT: wholeNumber(0, 3600).default(10),
   /** Seconds a stopping worker may take to hand its generations over to others. */
   BATON_DRAIN_TIMEOUT: wholeNumber(1, 3600).default(10),
+  /** Whether traces hold what clients ask and models say. Logs never do. */
+  BATON_CAPTURE_CONTENT: z.enum(['true', 'false'], 'must be true or false').default('false'),
   /** Least severe log lines that are written. */
   BATON_LOG_LEVEL: z
     .enum(

@@ -9,7 +9,7 @@ export function parseMessage<S extends z.ZodType>(schema: S, data: unknown, wher
     try {
       value = JSON.parse(text);
     } catch {
-      throw new MessageError(where, `is not JSON: ${text.slice(0, 80)}`);
+      throw new MessageError(where, `is not JSON (${text.length} characters)`);
     }
   }
   const result = schema.safeParse(value);

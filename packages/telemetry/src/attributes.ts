@@ -12,6 +12,9 @@ export const attributes = {
   inputTokens: 'gen_ai.usage.input_tokens',
   outputTokens: 'gen_ai.usage.output_tokens',
   conversationId: 'gen_ai.conversation.id',
+  /** What was asked and said, word for word: only where content is captured. */
+  inputMessages: 'gen_ai.input.messages',
+  outputMessages: 'gen_ai.output.messages',
 
   messagingSystem: 'messaging.system.name',
   messagingOperation: 'messaging.operation.type',

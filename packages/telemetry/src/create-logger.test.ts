@@ -23,3 +23,20 @@ it('writes an event in one line, with the trace that it belongs to', async () =>
     await receiver.stop();
   }
 });
+
+it('writes of an error what it is, where it came from and what caused it, and nothing that a library hung on it', async () => {
+  const printed = await inProcess(
+    `const logger = createLogger('test', 'info');
+     const refused = Object.assign(new Error('OOM command not allowed'), { command: { args: ['a secret thing'] } });
+     logger.error({ err: Object.assign(new Error('no room', { cause: refused }), { code: 'store_full' }) }, 'failed');`,
+  );
+  expect(printed).not.toContain('a secret thing');
+  expect(JSON.parse(printed)).toMatchObject({
+    err: {
+      type: 'Error',
+      message: 'no room',
+      code: 'store_full',
+      cause: { message: 'OOM command not allowed' },
+    },
+  });
+});

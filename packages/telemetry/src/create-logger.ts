@@ -7,7 +7,7 @@ import { PinoPretty } from 'pino-pretty';
  * otherwise. Nothing that a client wrote, or a model, belongs in it.
  */
 export function createLogger(name: string, level: string): Logger {
-  const options = { name, level, mixin: traceOf };
+  const options = { name, level, mixin: traceOf, serializers: { err: describeError } };
   if (!process.stdout.isTTY) return pino(options);
   return pino(
     options,
@@ -18,6 +18,20 @@ export function createLogger(name: string, level: string): Logger {
       translateTime: 'HH:MM:ss.l',
     }),
   );
+}
+
+/** An error without the fields that libraries hang on it: a client of Redis adds the whole command that failed. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return String(error);
+  const { name, message, stack } = error;
+  const code = 'code' in error && typeof error.code === 'string' ? { code: error.code } : {};
+  return {
+    type: name,
+    message,
+    stack,
+    ...code,
+    ...(error.cause !== undefined && { cause: describeError(error.cause) }),
+  };
 }
 
 /** The names of https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/. */

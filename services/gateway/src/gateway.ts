@@ -27,6 +27,8 @@ export interface GatewaySettings {
   readonly stalledAfterMs: number;
   /** How often each generation that has not ended is looked up in the queue, whether somebody follows it or not. */
   readonly sweepEveryMs: number;
+  /** Whether traces hold what clients ask and models say. */
+  readonly captureContent: boolean;
   /** WebSockets at once. */
   readonly socketLimit: number;
   /** How long a client that went away has to come back, before what nobody could read again is cancelled. */
@@ -45,6 +47,7 @@ export const defaultGatewaySettings: GatewaySettings = {
   bodyLimit: 4 * 1024 * 1024,
   stalledAfterMs: 3000,
   sweepEveryMs: 10_000,
+  captureContent: false,
   socketLimit: 10_000,
   disconnectGraceMs: 5000,
   keepAliveMs: 15_000,

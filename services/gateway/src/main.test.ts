@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { OtlpReceiver } from '@baton/testing/otlp-receiver';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
 import { modelDir } from './testing/log-script.ts';
 import { answer, answerText, waitForCancel } from './testing/scripts.ts';
 import { TestBench } from './testing/test-bench.ts';
@@ -167,4 +168,51 @@ describe('the gateway process', () => {
     }
     await receiver.stop();
   });
+
+  it.each([false, true])(
+    'shows prompts and answers in traces only where it may (%s), and keys never',
+    async (capture) => {
+      const receiver = await OtlpReceiver.start();
+      const env = { ...receiver.env, BATON_CAPTURE_CONTENT: String(capture), BATON_LOG_LEVEL: 'trace' };
+      const { child, ready, exited, output } = start(env);
+      const { url } = await ready;
+      const secret = { authorization: 'Bearer sk-hidden', 'content-type': 'application/json' };
+      await (await post(url, chat, secret)).text();
+      const ask = (body: object) =>
+        fetch(`${url}/v1/responses`, {
+          method: 'POST',
+          headers: secret,
+          body: JSON.stringify({ model: chat.model, ...body }),
+        });
+      await (await ask({ input: 'a secret thing' })).text();
+      for (const body of [
+        { input: 'a secret thing', colour: 1 },
+        { input: [{ role: 'user', content: 7 }] },
+      ]) {
+        expect((await ask(body)).status).toBe(400);
+      }
+      await fetch(`${url}/v1/responses?a secret thing`);
+      const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/responses`, [
+        'openai-insecure-api-key.sk-hidden',
+        'realtime',
+      ]);
+      await once(socket, 'open');
+      socket.send(JSON.stringify({ type: 'response.create', model: chat.model, input: 'a secret thing' }));
+      await new Promise<void>((resolve) => {
+        socket.on('message', (data) => {
+          if (String(data).includes('response.completed')) resolve();
+        });
+      });
+      socket.close();
+      child.kill('SIGTERM');
+      expect(await exited).toBe(0);
+
+      const traces = JSON.stringify(receiver.spans);
+      expect(traces).toContain('POST /v1/responses');
+      expect([traces.includes('a secret thing'), traces.includes(answerText)]).toEqual([capture, capture]);
+      expect(traces + output.join('\n')).not.toContain('sk-hidden');
+      expect(output.join('\n')).not.toContain('a secret thing');
+      await receiver.stop();
+    },
+  );
 });

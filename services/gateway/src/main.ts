@@ -26,6 +26,7 @@ async function main(): Promise<void> {
     'BATON_PORT',
     'BATON_QUEUE_LIMIT',
     'BATON_SOCKET_LIMIT',
+    'BATON_CAPTURE_CONTENT',
     'BATON_DISCONNECT_GRACE',
     'BATON_QUEUE_TIMEOUT',
     'BATON_TENANT_GENERATIONS',
@@ -90,6 +91,7 @@ async function main(): Promise<void> {
     settings: {
       queueLimit: env.BATON_QUEUE_LIMIT,
       socketLimit: env.BATON_SOCKET_LIMIT,
+      captureContent: env.BATON_CAPTURE_CONTENT === 'true',
       disconnectGraceMs: env.BATON_DISCONNECT_GRACE * 1000,
       queueTimeoutMs: env.BATON_QUEUE_TIMEOUT * 1000,
       tenantGenerations: env.BATON_TENANT_GENERATIONS,

@@ -1,9 +1,10 @@
 import { QueueTimeoutError } from '@baton/errors';
-import type { GenerationJob, LogEntry, LogState } from '@baton/protocol';
+import { type GenerationJob, isTerminal, type LogEntry, type LogState } from '@baton/protocol';
+import { attributes, requestSpan } from '@baton/telemetry';
 import { GenerationError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { reconcile } from './reconcile.ts';
-import type { Generation } from './submit.ts';
+import { capturedMessages, type Generation } from './submit.ts';
 
 /**
  * Every entry of a generation's log, in order, up to the terminal one. While it waits it sees to it that the end will
@@ -30,6 +31,10 @@ export async function* follow(
     for await (const entry of feed.entries({ signal })) {
       progressed = true;
       times?.take(entry);
+      if (times && gateway.settings.captureContent && isTerminal(entry)) {
+        const said = capturedMessages('assistant', feed.state.text);
+        requestSpan()?.setAttribute(attributes.outputMessages, said);
+      }
       yield entry;
     }
   } finally {

@@ -1,5 +1,5 @@
 import type { GenerationJob } from '@baton/protocol';
-import { withSpan } from '@baton/telemetry';
+import { attributes, requestSpan, withSpan } from '@baton/telemetry';
 import { grammarOf } from '../api/output-format.ts';
 import { resolveSampling } from '../api/resolve-sampling.ts';
 import type { ResponseFields } from '../api/response-request.ts';
@@ -42,7 +42,10 @@ export async function startResponse(
   const reservation = await admit(gateway, [job]);
   const generation = await subscribe(gateway, job);
   try {
-    if (body.conversation) await announce(gateway, body.conversation, job.id);
+    if (body.conversation) {
+      requestSpan()?.setAttribute(attributes.conversationId, body.conversation);
+      await announce(gateway, body.conversation, job.id);
+    }
   } catch (error) {
     generation.feed.close();
     throw error;

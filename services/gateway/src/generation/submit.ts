@@ -65,7 +65,7 @@ export async function enqueue(
   generations: readonly Generation[],
   reservation: Reservation | null,
 ): Promise<void> {
-  nameRequestSpan(generations);
+  nameRequestSpan(gateway, generations);
   const [first] = generations;
   if (first && reservation) first.reservation = reservation;
   for (const generation of generations) generation.times = new GenerationTimes(generation.job);
@@ -82,9 +82,9 @@ export async function enqueue(
 }
 
 /** Says which model the request's span is about, and under which id its generations are found. */
-function nameRequestSpan([first]: readonly Generation[]): void {
+function nameRequestSpan({ model: { tokenizer }, settings }: Gateway, [first]: readonly Generation[]): void {
   if (first === undefined) return;
-  const { model, id, endpoint, tenant } = first.job;
+  const { model, id, endpoint, tenant, prompt } = first.job;
   trace.getActiveSpan()?.setAttributes({
     [attributes.operationName]: endpoint === 'completions' ? 'text_completion' : 'chat',
     [attributes.providerName]: 'baton',
@@ -92,7 +92,15 @@ function nameRequestSpan([first]: readonly Generation[]): void {
     [attributes.responseModel]: model,
     [attributes.responseId]: id,
     [attributes.tenant]: tenant,
+    ...(settings.captureContent && {
+      [attributes.inputMessages]: capturedMessages('user', tokenizer.decode(prompt)),
+    }),
   });
+}
+
+/** In the shape of the conventions; a prompt is one message, as the model reads it. */
+export function capturedMessages(role: 'user' | 'assistant', content: string): string {
+  return JSON.stringify([{ role, parts: [{ type: 'text', content }] }]);
 }
 
 /** The job is committed: where NATS is away for a moment, the worker appends entry 0 instead. */
