@@ -19,7 +19,8 @@ async function work(): Promise<void> {
   while (cycles < wanted) {
     streams++;
     try {
-      cycles += await readWithDrops(urls, Math.random);
+      const returns = await readWithDrops(urls, Math.random);
+      cycles += returns;
     } catch (error) {
       failures.push(String(error));
       cycles++;
