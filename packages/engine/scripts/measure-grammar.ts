@@ -12,8 +12,8 @@ import type { Vocabulary } from '../src/sequence.ts';
  * finding the allowed tokens, with what was found before in this and earlier texts; `sample` is sampling as a whole, with
  * and without a grammar. Prints a table.
  */
-const texts = 20;
-const tokensOfText = 200;
+const texts = 6;
+const tokensOfText = 150;
 
 const person = {
   type: 'object',
