@@ -92,8 +92,17 @@ export const variables = {
   BATON_TENANT_REQUESTS: wholeNumber(1, 1_000_000_000).optional(),
   /** Prompt and output tokens of one tenant in a minute. Unset: no limit. */
   BATON_TENANT_TOKENS: wholeNumber(1, 1_000_000_000).optional(),
-  /** Where snapshots of running sessions are kept: redis://…, or file:///folder that all workers see. Unset: BATON_REDIS_URL. */
-  BATON_SNAPSHOT_STORE: url('redis:', 'rediss:', 'file:').optional(),
+  /** Where snapshots of running sessions are kept: redis://…, s3://…, or file:///folder that all workers see. Unset: BATON_REDIS_URL. */
+  BATON_SNAPSHOT_STORE: url('redis:', 'rediss:', 's3:', 'file:').optional(),
+  /** Keys of 32 bytes, in hexadecimal, that encrypt snapshots: the first one what is written, all what is read. Unset: not encrypted. */
+  BATON_SNAPSHOT_KEYS: z
+    .string()
+    .regex(
+      /^[0-9a-f]{64}(,[0-9a-f]{64})*$/i,
+      'must be keys of 64 hexadecimal digits, with commas between them',
+    )
+    .transform((keys) => keys.split(','))
+    .optional(),
   /** How much a snapshot keeps: exact (every bit), int8, or compact (about 3 bits a key or value). */
   BATON_SNAPSHOT_CODEC: z
     .enum(['exact', 'int8', 'compact'], 'must be exact, int8 or compact')

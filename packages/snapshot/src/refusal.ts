@@ -4,6 +4,7 @@ export const refusalReasons = [
   'corrupted',
   'newer_version',
   'older_version',
+  'key_missing',
   'foreign_model',
   'foreign_session',
   'other_tokens',

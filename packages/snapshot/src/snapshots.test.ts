@@ -5,6 +5,7 @@ import { type SessionState, type StateDelta, type StateLayout, tokensOf } from '
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CodecTier, codecTiers } from './codec/tiers.ts';
+import { openPage, sealPage } from './format/page.ts';
 import { Snapshots } from './snapshots.ts';
 import { DiskStore } from './stores/disk-store.ts';
 import { noiseState } from './testing.ts';
@@ -232,6 +233,28 @@ describe('what is not to be trusted', () => {
     await open().save({ tenant: 'rival', session: 'resp_2' }, [upTo(history, 10, 0)], ids(10));
     await writeFile(join(folder, 'rival', 'sessions', 'resp_1'), manifest);
     expect(await refusalOf(open(), { tenant: 'rival', session: 'resp_1' })).toBe('foreign_session');
+  });
+
+  it('of a newer or older version is refused', async () => {
+    const session = join(folder, 'acme', 'sessions', 'resp_1');
+    const manifest = await readFile(session);
+    const version = manifest.indexOf(10) + 1 + 'BATONSNP'.length;
+    const newer = Buffer.from(manifest);
+    newer[version] = 9;
+    await writeFile(session, newer);
+    expect(await refusalOf(open())).toBe('newer_version');
+    await writeFile(session, manifest);
+    // A page's bytes are its key: another version of it comes with another manifest.
+    const head = { part: 'recurrent', tier: 'exact', group: 0, first: 1, count: 0 } as const;
+    const page = sealPage(head, [{ bytes: Buffer.from('abc'), compress: false }]);
+    expect(openPage(page).sections.map(String)).toEqual(['97,98,99']);
+    for (const [found, reason] of [
+      [1, 'older_version'],
+      [3, 'newer_version'],
+    ] as const) {
+      page[4] = found;
+      expect(() => openPage(page)).toThrow(expect.objectContaining({ reason }));
+    }
   });
 
   it('has lost a page', async () => {

@@ -19,7 +19,7 @@ export interface WorkerOptions {
   readonly modelName: string;
   readonly device: string;
   readonly log: Partial<TokenLogSettings>;
-  readonly snapshots: Pick<SnapshotSettings, 'storeUrl' | 'limits' | 'tier'>;
+  readonly snapshots: Pick<SnapshotSettings, 'storeUrl' | 'limits' | 'tier' | 'keys'>;
   /** Tokens between two snapshots. */
   readonly snapshotTokens: number;
   readonly warmBytes: number;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type CodecTier, codecTiers } from '../codec/tiers.ts';
 import { SnapshotRefusal } from '../refusal.ts';
+import { isEncrypted } from '../stores/encrypted-store.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { type PageHead, type PartName, partNames } from './page.ts';
 
@@ -47,6 +48,7 @@ export function decodeManifest(
   expected: Pick<Manifest, 'tenant' | 'session'> & Partial<Pick<Manifest, 'fingerprint'>>,
 ): Manifest {
   const reader = new ByteReader(bytes);
+  if (isEncrypted(bytes)) throw new SnapshotRefusal('key_missing', 'it is encrypted, and no key is given');
   if (!magic.equals(reader.bytes(magic.length))) {
     throw new SnapshotRefusal('corrupted', 'the manifest does not begin like one');
   }

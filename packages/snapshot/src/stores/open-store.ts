@@ -1,11 +1,25 @@
 import { fileURLToPath } from 'node:url';
 import { ConfigurationError } from '@baton/errors';
 import { DiskStore } from './disk-store.ts';
+import { EncryptedStore } from './encrypted-store.ts';
 import { RedisStore } from './redis-store.ts';
+import { S3Store } from './s3-store.ts';
 import type { SnapshotStore, StoreLimits } from './store.ts';
 
-/** Opens the store that a URL names: `redis://…`, `rediss://…` or `file:///…`. */
-export async function openSnapshotStore(url: string, limits: StoreLimits): Promise<SnapshotStore> {
+/**
+ * Opens the store that a URL names: `redis://…`, `rediss://…`, `file:///…` or `s3://bucket/prefix?endpoint=…`. With `keys`, 32
+ * bytes in hexadecimal each, what it holds is encrypted: see `EncryptedStore`.
+ */
+export async function openSnapshotStore(
+  url: string,
+  limits: StoreLimits,
+  [newest, ...older]: readonly string[] = [],
+): Promise<SnapshotStore> {
+  const store = await openPlain(url, limits);
+  return newest === undefined ? store : new EncryptedStore(store, [newest, ...older]);
+}
+
+async function openPlain(url: string, limits: StoreLimits): Promise<SnapshotStore> {
   const { protocol } = new URL(url);
   switch (protocol) {
     case 'redis:':
@@ -13,9 +27,11 @@ export async function openSnapshotStore(url: string, limits: StoreLimits): Promi
       return RedisStore.open(url, limits);
     case 'file:':
       return new DiskStore(fileURLToPath(url), limits);
+    case 's3:':
+      return S3Store.open(url, limits);
     default:
       throw new ConfigurationError(
-        `BATON_SNAPSHOT_STORE begins with ${protocol}//; it must be redis, rediss or file`,
+        `BATON_SNAPSHOT_STORE begins with ${protocol}//; it must be redis, rediss, file or s3`,
       );
   }
 }

@@ -9,6 +9,8 @@ const roomy: StoreLimits = { ttlSeconds: 3600, quotaBytes: 1e9, totalBytes: 1e9 
 export function describeStoreConformance(
   name: string,
   open: (limits: StoreLimits) => Promise<SnapshotStore>,
+  /** Bytes that the store adds to each page and manifest. */
+  { overhead = 0 }: { readonly overhead?: number } = {},
 ): void {
   describe(`${name} conforms`, () => {
     let store: SnapshotStore;
@@ -92,13 +94,16 @@ export function describeStoreConformance(
       const own = page(500);
       await store.putPages(tenant, [own]);
       await store.putManifest(tenant, 'second', manifestOf([...pages.slice(0, 1), own]), null);
-      expect(await store.usage(tenant)).toEqual({ bytes: 3000 + 1500 + 100, sessions: 2 });
+      expect(await store.usage(tenant)).toEqual({
+        bytes: 3000 + 1500 + 100 + 6 * overhead,
+        sessions: 2,
+      });
       await store.delete(tenant, 'first');
       await store.delete(tenant, 'never there');
       expect(await store.getManifest(tenant, 'first')).toBeNull();
       const [shared, , kept] = await store.getPages(tenant, [...keys, own.key]);
       expect([shared?.length, kept?.length]).toEqual([1000, 500]);
-      expect(await store.usage(tenant)).toEqual({ bytes: 1550, sessions: 1 });
+      expect(await store.usage(tenant)).toEqual({ bytes: 1550 + 3 * overhead, sessions: 1 });
     });
 
     it("forgets a tenant's oldest sessions beyond its quota, and refuses what never fits", async () => {

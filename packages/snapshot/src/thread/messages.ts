@@ -8,6 +8,8 @@ export interface SnapshotSettings {
   /** Where snapshots are kept: see `openSnapshotStore`. */
   readonly storeUrl: string;
   readonly limits: StoreLimits;
+  /** What encrypts it: see `openSnapshotStore`. */
+  readonly keys?: readonly string[];
   readonly tier: CodecTier;
   readonly layout: StateLayout;
   readonly model: EngineModel;

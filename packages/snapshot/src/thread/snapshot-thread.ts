@@ -8,9 +8,9 @@ const port = parentPort;
 const send = (message: FromThread) => port.postMessage(message);
 
 /** The snapshots' thread: encodes, decodes and talks to the store, so that no other thread has to. */
-const { storeUrl, limits, ...options } = workerData as SnapshotSettings;
+const { storeUrl, limits, keys, ...options } = workerData as SnapshotSettings;
 try {
-  const snapshots = new Snapshots({ ...options, store: await openSnapshotStore(storeUrl, limits) });
+  const snapshots = new Snapshots({ ...options, store: await openSnapshotStore(storeUrl, limits, keys) });
   port.on('message', async (call: ToThread) => {
     send({ type: 'done', id: call.id, result: await run(snapshots, call) });
     if (call.method === 'close') port.close();

@@ -24,7 +24,7 @@ interface Options {
 }
 
 async function inspect(session: string, { tenant, store: given }: Options): Promise<void> {
-  const env = loadEnv(process.env, ['BATON_SNAPSHOT_STORE', 'BATON_REDIS_URL']);
+  const env = loadEnv(process.env, ['BATON_SNAPSHOT_STORE', 'BATON_SNAPSHOT_KEYS', 'BATON_REDIS_URL']);
   const url = given ?? env.BATON_SNAPSHOT_STORE ?? env.BATON_REDIS_URL;
   if (url === undefined) {
     throw new ConfigurationError(
@@ -32,11 +32,8 @@ async function inspect(session: string, { tenant, store: given }: Options): Prom
     );
   }
   const unlimited = Number.MAX_SAFE_INTEGER;
-  const store = await openSnapshotStore(url, {
-    ttlSeconds: 3600,
-    quotaBytes: unlimited,
-    totalBytes: unlimited,
-  });
+  const limits = { ttlSeconds: 3600, quotaBytes: unlimited, totalBytes: unlimited };
+  const store = await openSnapshotStore(url, limits, env.BATON_SNAPSHOT_KEYS);
   try {
     const stored = await store.getManifest(tenant, session);
     if (!stored) throw new ConfigurationError(`tenant ${tenant} has no snapshot of ${session}`);
