@@ -1,4 +1,5 @@
 import type OpenAI from 'openai';
+import { ResponsesWS } from 'openai/resources/responses/ws';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { answer, answerText, failAfterOneWord } from './testing/scripts.ts';
 import { type RunningGateway, TestBench } from './testing/test-bench.ts';
@@ -122,6 +123,21 @@ describe('conversations', () => {
     bench.script = answer;
     const next = await other.responses.create({ model, input: 'two', conversation: { id } });
     expect((await jobOf(next.id)).parent?.id).toBe(running.id);
+  });
+
+  it('take nothing from a turn that only warms up', async () => {
+    const { id } = await openai.conversations.create();
+    const socket = new ResponsesWS(openai);
+    const warm = new Promise<string>((resolve, reject) => {
+      socket.on('response.completed', ({ response }) => resolve(response.id));
+      socket.on('error', reject);
+    });
+    const create = { type: 'response.create', model, input: 'one', conversation: id, generate: false };
+    socket.send(create as Parameters<typeof socket.send>[0]);
+    await warm;
+    socket.close();
+    await ask(id, 'one');
+    expect(await textsOf(id)).toEqual(['one', answerText]);
   });
 
   it('have nothing of a response that failed, and keep what a deleted one said', async () => {

@@ -101,6 +101,54 @@ describe("another tenant's response", () => {
   });
 });
 
+describe("another tenant's conversation", () => {
+  const item = `msg_${'1'.repeat(32)}`;
+  const message = { role: 'user', content: 'hi' };
+  it.each<[string, (id: string) => [method: string, path: string, body?: unknown]]>([
+    ['read', (conversation) => ['GET', `/v1/conversations/${conversation}`]],
+    ['change', (conversation) => ['POST', `/v1/conversations/${conversation}`, { metadata: {} }]],
+    ['delete', (conversation) => ['DELETE', `/v1/conversations/${conversation}`]],
+    ['list', (conversation) => ['GET', `/v1/conversations/${conversation}/items`]],
+    ['add to', (conversation) => ['POST', `/v1/conversations/${conversation}/items`, { items: [message] }]],
+    ['read an item of', (conversation) => ['GET', `/v1/conversations/${conversation}/items/${item}`]],
+    ['delete an item of', (conversation) => ['DELETE', `/v1/conversations/${conversation}/items/${item}`]],
+    ['answer in', (conversation) => ['POST', '/v1/responses', { model, input: 'hi', conversation }]],
+  ])('answers exactly as an unknown one to: %s', async (_, request) => {
+    const { body } = await send('POST', '/v1/conversations', owner, { items: [message] });
+    const own = (body as { id: string }).id;
+    const nobodys = `conv_${'0'.repeat(32)}`;
+    const answers = [];
+    for (const named of [own, nobodys]) {
+      const [method, path, sent] = request(named);
+      const answer = await send(method, path, stranger, sent);
+      answers.push({ ...answer, body: JSON.stringify(answer.body).replaceAll(named, '…') });
+    }
+    expect(answers[0]?.status).toBe(404);
+    expect(answers[0]).toEqual(answers[1]);
+    expect((await send('GET', `/v1/conversations/${own}/items`, owner)).body).toMatchObject({
+      data: [{ role: 'user' }],
+    });
+  });
+});
+
+it('takes the same idempotency key of two tenants for two', async () => {
+  const post = async (key: string) => {
+    const response = await fetch(`${url}/v1/responses`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${key}`,
+        'content-type': 'application/json',
+        'idempotency-key': 'the same',
+      },
+      body: JSON.stringify({ model, input: 'hi' }),
+    });
+    return ((await response.json()) as { id: string }).id;
+  };
+  const [first, again, other] = [await post(owner), await post(owner), await post(stranger)];
+  expect(again).toBe(first);
+  expect(other).not.toBe(first);
+});
+
 it("carries its owner's tenant wherever it is kept", async () => {
   expect((await bench.log.read(id))?.job?.tenant).toBe('owner');
 });

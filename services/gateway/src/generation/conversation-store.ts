@@ -105,8 +105,10 @@ async function settled(gateway: TenantGateway, conversation: Conversation): Prom
   if (state.terminal === null) return conversation;
   if (state.terminal.kind === 'error') return { ...conversation, pending: null };
   const { input, generate, tool_calls } = readResponseEcho(state.job);
+  // It only warmed up for a turn to come.
+  if (!generate) return { ...conversation, pending: null };
   const asked = input.map((item, i) => ({ id: inputItemId(pending.response, item, i), item }));
-  const said = (generate ? itemsOfOutput(state, tool_calls) : []).map((item, i) => ({
+  const said = itemsOfOutput(state, tool_calls).map((item, i) => ({
     id: outputItemId(pending.response, i, item.type === 'function_call' ? item.type : 'message'),
     item,
   }));
