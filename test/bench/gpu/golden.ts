@@ -34,14 +34,21 @@ export async function* golden({ say }: Settings): AsyncGenerator<Row> {
       const state = states[i];
       if (state) await runner.run(state, { ids: ids.slice(0, start), rows: [] });
     }
+    const positions = [...starts];
     for (let step = 0; step < 24; step++) {
-      const found = await runner.runBatch(
-        states.map((state, i) => ({ state, ids: [ids[(starts[i] ?? 0) + step] ?? 0], rows: [0] })),
-      );
-      for (const [i, start] of starts.entries()) {
-        const result = found[i];
+      // In turn, each sits a step out.
+      const members = [...starts.keys()].filter((i) => i !== step % starts.length);
+      const steps = members.flatMap((i) => {
+        const state = states[i];
+        return state ? [{ state, ids: [ids[positions[i] ?? 0] ?? 0], rows: [0] }] : [];
+      });
+      const found = await runner.runBatch(steps);
+      for (const [at, i] of members.entries()) {
+        const result = found[at];
         if (!(result instanceof Float32Array)) throw result;
-        compare('batch', result, start + step);
+        const position = positions[i] ?? 0;
+        compare('batch', result, position);
+        positions[i] = position + 1;
       }
     }
     for (const state of states) runner.freeState(state);
@@ -58,7 +65,7 @@ export async function* golden({ say }: Settings): AsyncGenerator<Row> {
       checkpoint: name,
       'largest logit difference, prefill in chunks of 7': differences.prefill.toExponential(1),
       'token by token': differences.step.toExponential(1),
-      'in a batch of 4': differences.batch.toExponential(1),
+      'in a batch of 4, three of them active': differences.batch.toExponential(1),
       'greedy tokens equal': `${equal} of ${greedyIds.length - 24}`,
     };
     await runner.close();

@@ -22,27 +22,36 @@ export async function* programs(settings: Settings): AsyncGenerator<Row> {
   const slots = Math.max(...batches);
   const folder = await mkdtemp(join(tmpdir(), 'baton-profile-'));
   const state = madeUpState(model.config, model.fingerprint, context - 8 * batches.length);
-  const measure = async (runner: WebGpuRunner) => {
+  const measure = async (runner: WebGpuRunner, rowSets: readonly number[][]) => {
     // All slots have the room of the longest, and a step reads it whole.
     const states = Array.from({ length: slots }, (_, i) =>
       i === 0 ? runner.importState(state) : runner.newState(),
     );
     await runner.runBatch(states.map((own) => ({ state: own, ids: [1], rows: [] })));
-    const medians: number[] = [];
+    const medians: { ms: number; cpu: number }[][] = [];
     for (const batch of batches) {
-      const milliseconds: number[] = [];
-      for (let run = 0; run < runs; run++) {
-        const start = performance.now();
-        await runner.runBatch(states.slice(0, batch).map((own) => ({ state: own, ids: [1], rows: [0] })));
-        milliseconds.push(performance.now() - start);
+      const ofBatch: { ms: number; cpu: number }[] = [];
+      for (const rows of rowSets) {
+        const milliseconds: number[] = [];
+        const cpu: number[] = [];
+        for (let run = 0; run < runs; run++) {
+          const start = performance.now();
+          const before = process.threadCpuUsage();
+          await runner.runBatch(states.slice(0, batch).map((own) => ({ state: own, ids: [1], rows })));
+          milliseconds.push(performance.now() - start);
+          const { user, system } = process.threadCpuUsage(before);
+          cpu.push((user + system) / 1000);
+        }
+        const median = (values: number[]) => quantile(values.slice(-counted), 0.5);
+        ofBatch.push({ ms: median(milliseconds), cpu: median(cpu) });
       }
-      medians.push(quantile(milliseconds.slice(-counted), 0.5));
+      medians.push(ofBatch);
     }
     await runner.close();
     return medians;
   };
-  const plain = await measure(await openOnGpu(model, { slots }));
-  await measure(await openOnGpu(model, { slots, profile: join(folder, 'gpu') }));
+  const plain = await measure(await openOnGpu(model, { slots }), [[0], []]);
+  await measure(await openOnGpu(model, { slots, profile: join(folder, 'gpu') }), [[0]]);
   const all = await readProfile(folder, 'gpu-decode');
   await rm(folder, { recursive: true });
   const perRun = all.length / (runs * batches.length + 1);
@@ -55,11 +64,14 @@ export async function* programs(settings: Settings): AsyncGenerator<Row> {
       kinds.set(kind, { count: sum.count + 1 / counted, ms: sum.ms + ms / counted });
     }
     const inside = [...kinds.values()].reduce((sum, { ms }) => sum + ms, 0);
-    const step = plain[index] ?? Number.NaN;
+    const nothing = { ms: Number.NaN, cpu: Number.NaN };
+    const [{ ms: step, cpu } = nothing, { ms: silent } = nothing] = plain[index] ?? [];
     yield {
       batch,
       programs: perRun,
       'ms a step': step,
+      'CPU ms of its thread': cpu,
+      'ms without logits': silent,
       'ms in programs': inside,
       'ms outside': Math.max(0, step - inside),
       'shortest program µs': quantile(
