@@ -1,8 +1,10 @@
-/** Streams beside a prefill wait for it, after their own run, at most about this many times as long as that takes. */
-const patience = 1.25;
+/** Streams beside a prefill wait for it, after their own run, about this many times as long as that takes. */
+const patience = 1;
 /** Nobody notices a wait as short as this, in milliseconds, however fast the streams are. */
 const unnoticed = 5;
 const fewest = 2;
+/** Before anything is learnt: few, so that a prompt's first chunk does not hold up the streams of a large model. */
+const first = 4;
 
 /**
  * How many tokens of a prompt to prefill in one step beside streams. How long they take depends on model, weights and
@@ -14,7 +16,7 @@ export class Pace {
 
   constructor(most: number) {
     this.#most = most;
-    this.#tokens = Math.min(8, most);
+    this.#tokens = Math.min(first, most);
   }
 
   get tokens(): number {

@@ -1,3 +1,4 @@
+import { OthersLoad } from '../machine/others-load.ts';
 import { decode } from './decode.ts';
 import { interference } from './interference.ts';
 import { llama } from './llama.ts';
@@ -31,7 +32,10 @@ const send = (message: FromJob): Promise<void> =>
 
 process.once('message', async ({ job, effort }: { readonly job: Job; readonly effort: Effort }) => {
   try {
-    for await (const row of rowsOf(job, effort)) await send({ type: 'row', row });
+    const others = new OthersLoad();
+    for await (const row of rowsOf(job, effort)) {
+      await send({ type: 'row', row: { ...row, 'others % of cores': others.percent() } });
+    }
     await send({ type: 'done', peakBytes: process.resourceUsage().maxRSS * 1024 });
   } catch (error) {
     await send({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
