@@ -158,7 +158,7 @@ describe('an abort', () => {
     loop.abort(1);
     loop.add(2, request({ tokens: 2 }));
     const events = await loop.step();
-    expect(runner.steps).toEqual([[1], [8], [1]]);
+    expect(runner.steps).toEqual([[1], [4], [1]]);
     expect(runner.used).toBe(1);
     expect(events.map(({ run }) => run)).toEqual([2]);
   });
