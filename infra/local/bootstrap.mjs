@@ -16,6 +16,7 @@ const programs = {
   'test:chaos': { args: ['test/fault/chaos.ts'], cwd: root },
   cli: { args: [cli], cwd: process.env.INIT_CWD ?? process.cwd() },
   'bench:engine': { args: ['test/bench/engine/main.ts'], cwd: root },
+  'bench:gateway': { args: ['test/bench/gateway/main.ts'], cwd: root },
   'bench:sessions': { args: ['test/bench/sessions/main.ts'], cwd: root },
   'bench:gpu': { args: ['test/bench/gpu/main.ts'], cwd: root },
   'bench:telemetry': { args: ['test/bench/telemetry/main.ts'], cwd: root },

@@ -1,0 +1,110 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { startTestServers, tinyStoriesCheckpoint } from '@baton/testing';
+import { freePort, ServiceProcess } from '../../support/processes.ts';
+import type { ClientOrder, ClientReport } from './messages.ts';
+
+export interface Bench {
+  readonly gateway: ProcessMeter;
+  /** Starts clients and waits until their sockets are open. */
+  clients(order: Omit<ClientOrder, 'url' | 'natsUrl' | 'model'>): Promise<Clients>;
+  stop(): Promise<void>;
+}
+
+export interface Clients {
+  readonly report: Promise<ClientReport>;
+  end(): Promise<void>;
+}
+
+export interface BenchOptions {
+  readonly streams: number;
+  readonly stepMs: number;
+  /** Where the gateway's CPU profile goes; it is not profiled by default. */
+  readonly profileDir?: string | undefined;
+}
+
+/** Real Redis and NATS, one gateway and scripted workers, each a process of its own. */
+export async function startBench({ streams, stepMs, profileDir }: BenchOptions): Promise<Bench> {
+  const servers = await startTestServers();
+  const port = await freePort();
+  const gateway = new ServiceProcess('gateway', {
+    BATON_REDIS_URL: servers.redis.url,
+    BATON_NATS_URL: servers.nats.url,
+    BATON_MODEL: tinyStoriesCheckpoint(),
+    BATON_PORT: String(port),
+    BATON_QUEUE_LIMIT: '100000',
+    BATON_TENANT_GENERATIONS: '100000',
+    ...(profileDir && { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileDir}` }),
+  });
+  await gateway.ready();
+  const workers = start('workers', [servers.redis.url, servers.nats.url, String(streams), String(stepMs)]);
+  await once(workers, 'message');
+  const children: ChildProcess[] = [workers];
+  return {
+    gateway: new ProcessMeter(gateway.child.pid ?? 0),
+    async clients(order) {
+      const child = start('clients', []);
+      children.push(child);
+      const place = {
+        url: `ws://127.0.0.1:${port}`,
+        natsUrl: servers.nats.url,
+        model: 'hymba-tiny-stories',
+      };
+      const opened = Promise.withResolvers<void>();
+      const report = Promise.withResolvers<ClientReport>();
+      child.on('message', (message: { opened: number } | { report: ClientReport }) => {
+        if ('report' in message) report.resolve(message.report);
+        else opened.resolve();
+      });
+      child.once('exit', (code) => {
+        const error = new Error(`the clients ended (${code}) before they were done`);
+        opened.reject(error);
+        report.reject(error);
+      });
+      child.send({ ...place, ...order });
+      await opened.promise;
+      return {
+        report: report.promise,
+        async end() {
+          child.send('end');
+          await once(child, 'exit');
+        },
+      };
+    },
+    async stop() {
+      for (const child of children) child.kill('SIGKILL');
+      await gateway.end('SIGTERM');
+      await servers.stop();
+    },
+  };
+}
+
+function start(name: string, args: string[]): ChildProcess {
+  return fork(fileURLToPath(new URL(`./processes/${name}.ts`, import.meta.url)), args);
+}
+
+/** Linux counts a process's time in hundredths of a second. */
+const ticksPerSecond = 100;
+
+/** What the kernel says of a process (Linux). */
+export class ProcessMeter {
+  readonly #pid: number;
+
+  constructor(pid: number) {
+    this.#pid = pid;
+  }
+
+  /** Seconds of processor time so far, of all its threads. */
+  get cpuSeconds(): number {
+    const fields = readFileSync(`/proc/${this.#pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+    return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+  }
+
+  /** Resident memory in MB. */
+  get memoryMB(): number {
+    const [, kB = '0'] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${this.#pid}/status`, 'utf8')) ?? [];
+    return (Number(kB) * 1024) / 1e6;
+  }
+}
