@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { ApiKeys } from '@baton/keys';
 import { startTestServers, type TestServers } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../support/processes.ts';
@@ -72,9 +73,12 @@ describe('the images, built and run without a container engine', () => {
       healthy = code === 0;
       await delay(200);
     }
+    const keys = await ApiKeys.open(servers.redis.url);
+    const { key } = await keys.create({ tenant: 'test', scopes: ['inference'], name: '' });
+    await keys.close();
     const response = await fetch(`http://127.0.0.1:${port}/v1/chat/completions`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
       body: JSON.stringify({
         model: 'hymba-stories-22m',
         max_tokens: 8,
