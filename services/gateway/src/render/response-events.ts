@@ -8,7 +8,13 @@ import {
 import { renderLogprob, type TokenNames } from './logprobs.ts';
 import { type OutputMessage, outputCall, outputItemId, outputText } from './output-items.ts';
 import { OutputParser, type OutputPart } from './output-parser.ts';
-import { itemStatus, readResponseEcho, responseObject, responseStatus } from './response-object.ts';
+import {
+  itemStatus,
+  type ResponseEcho,
+  readResponseEcho,
+  responseObject,
+  responseStatus,
+} from './response-object.ts';
 
 /** An event of the OpenAI Responses API, ready to be sent. `sequence_number` is the client's cursor. */
 export interface ResponseEvent {
@@ -29,6 +35,7 @@ export function responseEvents(responseId: string, names: TokenNames) {
   let next = 0;
   /** The text of the message that is being written; null between items. */
   let said: string | null = null;
+  let echo: ResponseEcho | null = null;
   /** Of tokens whose text is still held back. */
   let pendingLogprobs: TokenLogprob[] = [];
 
@@ -109,7 +116,9 @@ export function responseEvents(responseId: string, names: TokenNames) {
     const { job } = state;
     if (job === null) return [];
     const response = () => ({ response: responseObject(state, job, names) });
-    const { generate, tool_calls } = readResponseEcho(job);
+    // Once for the whole log: it is checked field by field, which would cost more than the rest of a token's event.
+    echo ??= readResponseEcho(job);
+    const { generate, tool_calls } = echo;
     switch (entry.kind) {
       case 'queued':
         parser = new OutputParser(tool_calls);
