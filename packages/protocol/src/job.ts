@@ -23,6 +23,8 @@ export const generationJobSchema = z.strictObject({
   prompt: z.array(z.int().min(0)).min(1),
   /** The generation before it in its conversation, whose prompt and output are this prompt's first `tokens` ids. */
   parent: z.strictObject({ id: generationId, tokens: z.int().min(1) }).nullable(),
+  /** With so many tokens other prompts of this tenant may begin too: their state is kept for those. */
+  shared_prefix: z.int().min(1).optional(),
   /** Whether another generation may come to name this one as its parent: its state is then kept. */
   continuable: z.boolean(),
   sampling: samplingSchema,

@@ -64,6 +64,33 @@ describe('a conversation', () => {
     expect(job.prompt).toEqual(render([user('Once'), assistant, user('Go on'), assistant, user('Go on')]));
   });
 
+  it('tells workers how long the beginning is that other conversations may have too', async () => {
+    const instructions = 'You are a kind teller of short stories about boats, cats and the sea. '.repeat(8);
+    const system = { role: 'system', content: instructions };
+    const asked = await Promise.all(['Once', '0', 'a'].map((input) => ask(input, { instructions })));
+    const [first, ...others] = await Promise.all(asked.map(({ id }) => jobOf(id)));
+    if (!first) throw new Error('no job');
+    const shared = first.shared_prefix ?? 0;
+    expect(shared).toBeGreaterThanOrEqual(64);
+    for (const { prompt, shared_prefix } of others) {
+      expect(shared_prefix).toBe(shared);
+      expect(prompt.slice(0, shared)).toEqual(first.prompt.slice(0, shared));
+    }
+    expect(bench.model.tokenizer.decode(first.prompt.slice(0, shared))).toContain(instructions.trim());
+    expect(first.prompt.length - shared).toBeLessThan(24);
+
+    const next = await ask('And then?', { instructions, previous_response_id: first.id });
+    expect(await jobOf(next.id)).toMatchObject({ parent: { id: first.id }, shared_prefix: shared });
+    const chat = await openai.chat.completions.create({
+      model,
+      messages: [system, user('Once')] as OpenAI.ChatCompletionMessageParam[],
+    });
+    expect((await jobOf(chat.id)).shared_prefix).toBe(shared);
+    const short = await ask('Once', { instructions: 'Be brief.' });
+    expect((await jobOf(short.id)).shared_prefix).toBeUndefined();
+    expect((await jobOf((await ask('Once '.repeat(100))).id)).shared_prefix).toBeUndefined();
+  });
+
   it('goes on from a finished response of this tenant only', async () => {
     const unknown = ask('x', { previous_response_id: `resp_${'0'.repeat(32)}` });
     await expect(unknown).rejects.toMatchObject({

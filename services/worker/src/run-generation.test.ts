@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Engine, type EngineRequest, tokensOf } from '@baton/engine';
@@ -13,6 +13,8 @@ import { startTestNats, type TestServer } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runGeneration } from './run-generation.ts';
 import { SessionStates } from './states/session-states.ts';
+
+const isPrefix = (session: string) => session.startsWith('prefix-');
 
 describe('runGeneration', () => {
   let nats: TestServer;
@@ -37,7 +39,7 @@ describe('runGeneration', () => {
     const { layout, model } = engine;
     const store = new DiskStore(folder, limits);
     const snapshots = new Snapshots({ store, tier: 'exact', layout, model });
-    return new SessionStates({ snapshots, layout, every, warmBytes: 1e6 });
+    return new SessionStates({ snapshots, layout, fingerprint: model.fingerprint, every, warmBytes: 1e6 });
   };
   const run = (
     job: GenerationJob,
@@ -250,6 +252,47 @@ describe('runGeneration', () => {
       0,
     ]);
     for (const { said } of [stored, again, anew]) expect(said).toEqual(warm.said);
+  });
+
+  it('computes the beginning that prompts of a tenant share once: goes on from it in memory, and from its snapshot', async () => {
+    const beginning = Array.from({ length: 100 }, (_, i) => 3 + ((i * 31) % 250));
+    const worker = new ScriptedEngine();
+    const states = statesOf(worker);
+    const ask = async (on: SessionStates, question: number[], overrides: Partial<GenerationJob> = {}) => {
+      const job = exampleJob({
+        id: newId('chatcmpl'),
+        prompt: [...beginning, ...question],
+        shared_prefix: beginning.length,
+        continuable: false,
+        sampling: { max_tokens: 20 },
+        ...overrides,
+      });
+      const { engine, requests } = watched(new ScriptedEngine());
+      await run(job, engine, { states: on });
+      const { terminal, tokens } = await stateOf(job);
+      if (terminal?.kind !== 'finish') throw new Error('not finished');
+      const { cached_tokens } = terminal.usage;
+      return { resumed: tokensOf(requests[0]?.resume ?? []), cached_tokens, tokens };
+    };
+    const isStored = async () => (await readdir(join(folder, 'acme', 'sessions'))).some(isPrefix);
+    const first = await ask(states, [7, 8, 9], { tenant: 'acme' });
+    await expect.poll(isStored).toBe(true);
+    const warm = await ask(states, [10, 11], { tenant: 'acme' });
+    const stored = await ask(statesOf(worker), [10, 11], { tenant: 'acme' });
+    const stranger = await ask(statesOf(worker), [10, 11], { tenant: 'other' });
+    const whole = { resumed: beginning.length, cached_tokens: beginning.length };
+    expect(first).toMatchObject({ resumed: 0, cached_tokens: 0 });
+    expect([warm, stored]).toMatchObject([whole, whole]);
+    expect(stranger).toMatchObject({ resumed: 0, cached_tokens: 0 });
+    for (const { tokens } of [warm, stored]) expect(tokens).toEqual(stranger.tokens);
+
+    const longer = [...beginning, 42];
+    const other = await ask(states, [], {
+      tenant: 'acme',
+      prompt: [...longer, 7],
+      shared_prefix: longer.length,
+    });
+    expect(other.cached_tokens).toBe(0);
   });
 
   it('computes again what a foreign or damaged snapshot cannot give', async () => {

@@ -56,7 +56,8 @@ export async function runGeneration(
     await tracker.finish();
     const usage = {
       prompt_tokens: job.prompt.length,
-      cached_tokens: restored.of === 'parent' ? Math.min(restored.tokens, job.prompt.length) : 0,
+      // What this generation itself had computed before its worker was lost is none of it.
+      cached_tokens: restored.of === 'generation' ? 0 : Math.min(restored.tokens, job.prompt.length),
       completion_tokens: state.tokens.length + sampled,
     };
     await writer.append({ kind: 'finish', reason, usage });

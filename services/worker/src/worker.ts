@@ -72,6 +72,7 @@ export class Worker {
     const states = new SessionStates({
       snapshots,
       layout: engine.layout,
+      fingerprint: engine.model.fingerprint,
       every: options.snapshotTokens,
       warmBytes: options.warmBytes,
       onSave: (generation, result) => {

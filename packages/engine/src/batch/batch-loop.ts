@@ -130,7 +130,12 @@ export class BatchLoop<State> {
     await this.#drain();
     this.#admit();
 
-    const { decoding, prefilling } = schedule([...this.#running.keys()], this.#settings, this.#pace.tokens);
+    const plan = schedule([...this.#running.keys()], this.#settings, this.#pace.tokens);
+    const { decoding } = plan;
+    const prefilling = plan.prefilling.map(({ entry, tokens }) => ({
+      entry,
+      tokens: entry.states.limit(entry.sequence.fed, tokens),
+    }));
     this.#sampled = 0;
     const decodeMs = await this.#run(decoding);
     const prefillMs = await this.#run(prefilling, true);
@@ -162,8 +167,7 @@ export class BatchLoop<State> {
     if (shares.length === 0) return 0;
     const steps = shares.map(({ entry, tokens }) => {
       const state = this.#running.get(entry) as State;
-      const { sequence, states } = entry;
-      return { state, ...sequence.schedule(states.limit(sequence.fed, tokens)) };
+      return { state, ...entry.sequence.schedule(tokens) };
     });
     const start = this.#clock();
     const results = await this.#runner.runBatch(steps);

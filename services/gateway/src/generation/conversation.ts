@@ -12,12 +12,14 @@ import type { ServedModel } from '../served-model.ts';
 import { type Conversation, readConversation } from './conversation-store.ts';
 import { type TurnMessage, turnMessages } from './messages.ts';
 import { chatPrompt, templateTools } from './prompt.ts';
+import { sharedPrefix } from './shared-prefix.ts';
 import { findResponse, readResponse, responseOfItem } from './stored-responses.ts';
 
 /** A turn to come: its prompt, and the turn before it whose tokens the prompt begins with, if there is one. */
 export interface Turn {
   readonly prompt: number[];
   readonly parent: GenerationJob['parent'];
+  readonly shared_prefix?: GenerationJob['shared_prefix'];
 }
 
 interface Past {
@@ -41,7 +43,8 @@ export function renderTurn(
 ): Turn {
   const system = instructions === null ? [] : [{ role: 'system', content: instructions }];
   const messages = [...system, ...history, ...newMessages(model, items)];
-  return { prompt: chatPrompt(messages, tools, model), parent: null };
+  const prompt = chatPrompt(messages, tools, model);
+  return { prompt, parent: null, ...sharedPrefix(prompt, messages, tools, model) };
 }
 
 /** The prompt of a turn after the response `previousId`. Throws `RequestError` or `NotFoundError` where it cannot be continued. */
@@ -84,7 +87,9 @@ function goOn({ model }: TenantGateway, { state, job }: Past, turn: TurnInput): 
   const suffix = turnSuffix(model, state, turn);
   if (!sameBeginning || !generate || !suffix) return null;
   const before = [...job.prompt, ...state.tokens];
-  return { prompt: [...before, ...suffix], parent: { id: job.id, tokens: before.length } };
+  const { shared_prefix } = job;
+  const parent = { id: job.id, tokens: before.length };
+  return { prompt: [...before, ...suffix], parent, ...(shared_prefix && { shared_prefix }) };
 }
 
 function newMessages(model: ServedModel, items: readonly Item[]): TurnMessage[] {

@@ -84,7 +84,7 @@ async function responseJob(
   const rules = toolCallRulesOf(model, tools);
   const called = body.tool_choice === 'none' ? null : rules;
   const turn = { items, instructions, tools: called ? tools : [] };
-  const { prompt, parent } = conversation
+  const { prompt, ...beginning } = conversation
     ? await conversationTurn(gateway, conversation, turn)
     : body.previous_response_id
       ? await nextTurn(gateway, body.previous_response_id, turn)
@@ -140,7 +140,7 @@ async function responseJob(
     // In the background nobody waits for it.
     ...(!body.background && { start_by: Date.now() + gateway.settings.queueTimeoutMs }),
     prompt,
-    parent,
+    ...beginning,
     continuable: body.store ?? true,
     sampling,
     echo,

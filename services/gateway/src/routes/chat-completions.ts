@@ -18,6 +18,7 @@ import {
 } from '../generation/messages.ts';
 import { type Origin, originOf } from '../generation/origin.ts';
 import { chatPrompt, requireModel } from '../generation/prompt.ts';
+import { sharedPrefix } from '../generation/shared-prefix.ts';
 import { startAll } from '../generation/submit.ts';
 import { type ChatEcho, chatChunks, chatCompletion, chatUsageChunk } from '../render/chat.ts';
 import type { CompletionHead } from '../render/completion-head.ts';
@@ -75,6 +76,7 @@ function chatJobs(
   const tools = body.tool_choice === 'none' ? [] : offered;
   const messages = body.messages.map((message, i) => chatMessage(message, model, `messages[${i}]`));
   const prompt = chatPrompt(messages, tools, model);
+  const shared = sharedPrefix(prompt, messages, tools, model);
   const echo: ChatEcho = { tool_calls: tools.length > 0 ? tool_calls : null };
   const maxTokens = body.max_completion_tokens ?? body.max_tokens;
   const sampling = resolveSampling(
@@ -112,6 +114,7 @@ function chatJobs(
       created_at,
       prompt,
       parent: null,
+      ...shared,
       continuable: false,
       // Every choice draws its own numbers.
       sampling: { ...sampling, seed: choiceSeed(sampling.seed, index) },

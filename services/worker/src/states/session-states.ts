@@ -3,13 +3,16 @@ import type { GenerationJob, LogState } from '@baton/protocol';
 import { pageTokens, type SaveResult, type SnapshotService, SnapshotWriter } from '@baton/snapshot';
 import { attributes, count } from '@baton/telemetry';
 import { RestoreCosts } from './restore-costs.ts';
+import { type SharedPrefix, sharedPrefixOf } from './shared-prefix.ts';
 import { WarmStates } from './warm-states.ts';
+
+/** Whose a state is: that of the generation itself, whose worker was lost, of the turn before, or of a prompt's shared beginning. */
+export type StateOwner = 'generation' | 'parent' | 'prefix';
 
 /** Where the state came from that a sequence goes on from. */
 export interface Restored {
   readonly source: 'warm' | 'snapshot' | 'none';
-  /** Whose it was: of the generation itself after its worker was lost, or of the turn before. Null where there is none. */
-  readonly of: 'generation' | 'parent' | null;
+  readonly of: StateOwner | null;
   /** Why this and nothing cheaper. */
   readonly why: string;
   readonly tokens: number;
@@ -22,6 +25,8 @@ export interface SessionStatesOptions {
   /** Null: snapshots are neither saved nor restored. */
   readonly snapshots: SnapshotService | null;
   readonly layout: StateLayout;
+  /** Of the engine's model. */
+  readonly fingerprint: string;
   /** Tokens between two snapshots. */
   readonly every: number;
   /** Bytes of states of ended turns that are kept in memory. */
@@ -55,32 +60,30 @@ export class SessionStates {
     const reasons: string[] = [];
     // Every prompt token that is to be scored has to be fed.
     if (job.sampling.prompt_logprobs !== null) return nothing('the prompt is to be scored');
-    if (epoch > 1) {
-      const own = await this.#fetch(job, job.id, 'generation', all, reasons);
-      if (own && usable(own.state)) return own;
-    }
-    if (job.parent) {
-      const start = performance.now();
-      const state = this.#warm.get(warmKey(job.tenant, job.parent.id));
-      if (state && usable(state))
-        return found('warm', 'parent', state, { bytes: 0, start, why: 'it is in memory' });
-      const parent = await this.#fetch(
-        job,
-        job.parent.id,
-        'parent',
-        all.slice(0, job.parent.tokens),
-        reasons,
-      );
-      if (parent && usable(parent.state)) return parent;
+    const prefix = sharedPrefixOf(job, this.#options.fingerprint);
+    const candidates: Candidate[] = [
+      ...(epoch > 1 ? [{ of: 'generation', session: job.id, tokens: all } as const] : []),
+      ...(job.parent
+        ? [{ of: 'parent', session: job.parent.id, tokens: all.slice(0, job.parent.tokens) } as const]
+        : []),
+      ...(prefix ? [{ of: 'prefix', ...prefix } as const] : []),
+    ];
+    for (const candidate of candidates) {
+      const restored = this.#inMemory(job, candidate) ?? (await this.#fetch(job, candidate, reasons));
+      if (restored && usable(restored.state)) return restored;
     }
     return nothing(reasons.join('; ') || 'it is new');
   }
 
+  #inMemory({ tenant }: GenerationJob, { of, session }: Candidate): Restored | null {
+    const start = performance.now();
+    const state = this.#warm.get(warmKey(tenant, session));
+    return state && found('warm', of, state, { bytes: 0, start, why: 'it is in memory' });
+  }
+
   async #fetch(
     job: GenerationJob,
-    session: string,
-    of: 'generation' | 'parent',
-    tokens: readonly number[],
+    { of, session, tokens }: Candidate,
     reasons: string[],
   ): Promise<Restored | null> {
     const { snapshots } = this.#options;
@@ -103,6 +106,7 @@ export class SessionStates {
       return null;
     }
     this.costs.restored(performance.now() - start);
+    if (of === 'prefix') this.#warm.set(warmKey(job.tenant, session), result.state);
     return found('snapshot', of, result.state, { bytes: result.bytes, start, why });
   }
 
@@ -111,7 +115,15 @@ export class SessionStates {
     const { snapshots, onSave } = this.#options;
     const ref = { tenant: job.tenant, session: job.id };
     const writer = snapshots && new SnapshotWriter(snapshots, ref, (result) => onSave?.(job.id, result));
-    return new StateTracker({ ...this.#options, job, state: restored.state, writer, warm: this.#warm });
+    const prefix = sharedPrefixOf(job, this.#options.fingerprint);
+    return new StateTracker({
+      ...this.#options,
+      job,
+      state: restored.state,
+      prefix: prefix && restored.tokens < prefix.tokens.length ? prefix : null,
+      writer,
+      warm: this.#warm,
+    });
   }
 
   /** Fetches what is stored of a generation that is about to come here. */
@@ -130,9 +142,19 @@ export class SessionStates {
   }
 }
 
+/** A state that may be there. */
+interface Candidate {
+  readonly of: StateOwner;
+  readonly session: string;
+  /** What it may remember. */
+  readonly tokens: readonly number[];
+}
+
 interface TrackerOptions extends SessionStatesOptions {
   readonly job: GenerationJob;
   readonly state: SessionState;
+  /** The shared beginning of the prompt that is to be kept when its state is there. */
+  readonly prefix: SharedPrefix | null;
   readonly writer: SnapshotWriter | null;
   readonly warm: WarmStates;
 }
@@ -149,8 +171,10 @@ export class StateTracker {
 
   /** What to ask the engine for. */
   get request(): StateRequest {
+    const { every, prefix } = this.#options;
     const tokens = tokensOf(this.#state);
-    return { every: this.#options.every, pageTokens, from: tokens - (tokens % pageTokens) };
+    const from = tokens - (tokens % pageTokens);
+    return { every, pageTokens, from, ...(prefix && { at: [prefix.tokens.length] }) };
   }
 
   /** How many tokens the newest state remembers. */
@@ -167,11 +191,27 @@ export class StateTracker {
   add(delta: SessionState[number], tokens: readonly number[], logged: Promise<void>): Promise<void> {
     this.#state = trimState([...this.#state, delta], this.#options.layout);
     const state = this.#state;
+    this.#share(state);
     return logged.then(
       () => this.#options.writer?.add(state, tokens),
       // The log is lost, and with it the generation.
       () => {},
     );
+  }
+
+  /** Keeps the state of the prompt's shared beginning for others, unless another generation here has done so meanwhile. */
+  #share(state: SessionState): void {
+    const { job, prefix, warm, snapshots, onSave } = this.#options;
+    if (!prefix || tokensOf(state) !== prefix.tokens.length) return;
+    const ref = { tenant: job.tenant, session: prefix.session };
+    const key = warmKey(ref.tenant, ref.session);
+    if (warm.get(key)) return;
+    warm.set(key, state);
+    void snapshots?.save(ref, state, prefix.tokens).then((result) => {
+      snapshots.release(ref);
+      // Another worker may have stored the same at the same time.
+      if (result.kind === 'saved' || result.reason !== 'foreign_session') onSave?.(ref.session, result);
+    });
   }
 
   /** The turn is over: keeps its state for the next one, where there may be one. */
@@ -197,7 +237,7 @@ export class StateTracker {
 
 function found(
   source: 'warm' | 'snapshot',
-  of: 'generation' | 'parent',
+  of: StateOwner,
   state: SessionState,
   { bytes, start, why }: { readonly bytes: number; readonly start: number; readonly why: string },
 ): Restored {
