@@ -81,6 +81,10 @@ export function observeWorker(
     readonly stateBytes: { readonly running: number; readonly warm: number };
   },
 ): void {
+  // From the beginning: what appears with a first event would hide that event from a rate.
+  for (const cause of ['failover', 'migration']) count('takeovers', 0, { [attributes.cause]: cause });
+  for (const metric of ['replayedTokens', 'fencedAppends'] as const) count(metric, 0);
+  count('snapshots', 0, { [attributes.outcome]: 'saved' });
   observe('slots', (result) => {
     for (const [state, slots] of Object.entries(read().slots)) {
       result.observe(slots, { [attributes.state]: state });

@@ -4,13 +4,21 @@ import type { System } from '../../support/system.ts';
 
 const model = 'hymba-tiny-stories';
 const streams = 4;
-const tokens = 300;
-const requests = 48;
-const requestTokens = 16;
+const tokens = 200;
+const requests = 80;
+const requestTokens = 8;
 const atOnce = 8;
 
-/** Output tokens a second of four streams that one worker decodes together, with nobody but this log reader following. */
-export async function decodeRate(system: System): Promise<number> {
+export interface DecodeLoad {
+  readonly tokensPerSecond: number;
+  /** Milliseconds of processor time of the worker for each token, prefill and snapshots included. */
+  readonly workerMs: number;
+}
+
+/** Four streams that one worker decodes together, with nobody but this log reader following. */
+export async function decodeLoad(system: System): Promise<DecodeLoad> {
+  const worker = system.workers[0]?.child.pid;
+  const before = processorMs(worker);
   const log = await TokenLog.open(system.natsUrl);
   try {
     const ids = await Promise.all(
@@ -34,7 +42,8 @@ export async function decodeRate(system: System): Promise<number> {
         }
       }),
     );
-    return (1000 * streams * tokens) / (last - first);
+    const all = streams * tokens;
+    return { tokensPerSecond: (1000 * all) / (last - first), workerMs: (processorMs(worker) - before) / all };
   } finally {
     await log.close();
   }
