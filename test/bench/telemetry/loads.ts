@@ -5,7 +5,7 @@ import type { System } from '../../support/system.ts';
 const model = 'hymba-tiny-stories';
 const streams = 4;
 const tokens = 200;
-const requests = 80;
+const requests = 32;
 const requestTokens = 8;
 const atOnce = 8;
 
