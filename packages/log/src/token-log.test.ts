@@ -203,14 +203,16 @@ describe('appendError', () => {
   });
 });
 
-describe('readAhead', () => {
-  it('leaves a claim only what came since, and changes nothing of what it says', async () => {
+describe('follow', () => {
+  it('leaves a claim nothing to read, and changes nothing of what it says', async () => {
     const job = newJob();
     await log.appendQueued(job);
     const { writer } = await log.claim(job, 'former');
     await writer?.append({ kind: 'tokens', tokens: [1], text: 'a' });
-    await log.readAhead(job.id);
+    const followed = await log.follow(job.id);
+    expect(followed.tokens).toEqual([1]);
     await writer?.append({ kind: 'tokens', tokens: [2], text: 'b' });
+    await expect.poll(() => followed.tokens).toEqual([1, 2]);
     const { state } = await log.claim(job, 'next');
     expect(state).toMatchObject({ epoch: 2, owner: 'next', tokens: [1, 2], text: 'ab' });
     expect(await log.read(job.id)).toEqual(state);

@@ -9,6 +9,7 @@ import {
 } from '@baton/protocol';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { FollowedLog } from './followed-log.ts';
 import { LiveFeed } from './live-feed.ts';
 import { LogCursor } from './log-cursor.ts';
 import { LogStore } from './log-store.ts';
@@ -22,8 +23,8 @@ import { ensureStreams } from './streams.ts';
 import { whileUnavailable } from './unavailable.ts';
 
 const defaultMaxPayload = 1024 * 1024;
-/** Logs kept for claims to come. */
-const readAhead = 8;
+/** Logs followed at once for claims to come. */
+const maxFollowed = 32;
 
 /**
  * The token log: one append-only, fenced log for each generation on NATS JetStream, and the live feed of what is
@@ -37,8 +38,8 @@ export class TokenLog {
   readonly #settings: TokenLogSettings;
   readonly #store: LogStore;
   readonly #open: OpenGenerations;
-  /** Logs read ahead of a claim, by generation. */
-  readonly #ahead = new Map<string, LogCursor>();
+  /** Logs that are about to be claimed here, by generation. */
+  readonly #followed = new Map<string, FollowedLog>();
 
   private constructor(
     connection: NatsConnection,
@@ -122,9 +123,10 @@ export class TokenLog {
     job: GenerationJob,
     worker: string,
   ): Promise<{ state: LogState; writer: LogWriter | null; lostOwner: string | null }> {
-    const cursor = this.#ahead.get(job.id) ?? new LogCursor(this.#store, job.id);
-    this.#ahead.delete(job.id);
-    const { state } = await cursor.readToEnd();
+    const followed = await this.#unfollow(job.id);
+    // What a followed log has not read yet, the append meets as a conflict.
+    const cursor = followed ?? (await new LogCursor(this.#store, job.id).readToEnd());
+    const { state } = cursor;
     while (state.terminal === null) {
       const entry: LogEntry =
         state.job === null ? queuedEntry(job) : { v: 1, kind: 'claimed', epoch: state.epoch + 1, worker };
@@ -143,13 +145,28 @@ export class TokenLog {
     return { state, writer: null, lostOwner: null };
   }
 
-  /** Reads a log that is about to be claimed here: the claim then has to read only what has come since. */
-  async readAhead(generationId: string): Promise<void> {
-    this.#ahead.set(generationId, await new LogCursor(this.#store, generationId).readToEnd());
-    for (const oldest of this.#ahead.keys()) {
-      if (this.#ahead.size <= readAhead) return;
-      this.#ahead.delete(oldest);
+  /**
+   * Follows a log that is about to be claimed here: the claim then has nothing to read. Gives what it says up to now, and
+   * from then on.
+   */
+  async follow(generationId: string): Promise<Readonly<LogState>> {
+    const known = this.#followed.get(generationId);
+    if (known) return known.state;
+    const cursor = new LogCursor(this.#store, generationId);
+    const followed = await FollowedLog.start(cursor, await this.#subscribe(cursor, () => {}));
+    await this.#unfollow(generationId);
+    this.#followed.set(generationId, followed);
+    for (const oldest of this.#followed.keys()) {
+      if (this.#followed.size <= maxFollowed) break;
+      await this.#unfollow(oldest);
     }
+    return followed.state;
+  }
+
+  async #unfollow(generationId: string): Promise<LogCursor | null> {
+    const followed = this.#followed.get(generationId);
+    this.#followed.delete(generationId);
+    return (await followed?.stop()) ?? null;
   }
 
   /**
@@ -259,16 +276,21 @@ export class TokenLog {
     generationId: string,
     { announce = false }: { readonly announce?: boolean } = {},
   ): Promise<LogSubscription> {
+    const absent = announce ? announceReader(this.connection, generationId) : () => {};
+    return this.#subscribe(new LogCursor(this.#store, generationId), absent);
+  }
+
+  async #subscribe(cursor: LogCursor, absent: () => void): Promise<LogSubscription> {
+    const { generationId } = cursor.state;
     const subject = liveSubject(shardOf(generationId, this.#settings.shards), generationId);
     const feed = new LiveFeed(this.connection, subject, this.#settings);
-    const absent = announce ? announceReader(this.connection, generationId) : () => {};
     try {
       await feed.start();
     } catch (error) {
       absent();
       throw error;
     }
-    return new LogSubscription(new LogCursor(this.#store, generationId), feed, this.#store, absent);
+    return new LogSubscription(cursor, feed, this.#store, absent);
   }
 }
 

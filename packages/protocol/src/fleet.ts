@@ -39,13 +39,8 @@ export const workerCommandSchema = z.discriminatedUnion('kind', [
     generation: generationId,
     to: z.string().nullable(),
   }),
-  /** Fetch what is stored of a generation that is about to come. */
-  z.strictObject({
-    v: z.literal(1),
-    kind: z.literal('prepare'),
-    tenant: z.string(),
-    generation: generationId,
-  }),
+  /** Follow the log of a generation that is about to come, and bring its newest stored state into memory. */
+  z.strictObject({ v: z.literal(1), kind: z.literal('prepare'), generation: generationId }),
   /** Run a generation whose owner has released it, under the lock that it has in the queue. */
   z.strictObject({
     v: z.literal(1),

@@ -60,17 +60,12 @@ export interface SnapshotService {
    * keeps the pages that it came from.
    */
   restore(ref: SessionRef, tokens: readonly number[], next: SessionRef): Promise<RestoreResult>;
-  /** Fetches what is stored of `ref`, so that a restore to come has to fetch only what is newer. */
-  prefetch(ref: SessionRef): Promise<void>;
   /** Takes a session out of the store. */
   delete(ref: SessionRef): Promise<void>;
   /** Nothing more is saved as `ref` here. */
   release(ref: SessionRef): void;
   close(): Promise<void>;
 }
-
-/** Sessions whose pages are kept for a restore to come. */
-const fetchedAhead = 8;
 
 interface Known {
   readonly version: string | null;
@@ -90,8 +85,6 @@ export class Snapshots implements SnapshotService {
   readonly #codec: Codec;
   /** By tenant and session, what this process knows to be stored. */
   readonly #known = new Map<string, Known>();
-  /** Pages fetched ahead of a restore, by tenant and session. */
-  readonly #fetched = new Map<string, ReadonlyMap<string, Uint8Array>>();
 
   constructor(options: SnapshotsOptions) {
     this.#options = options;
@@ -183,10 +176,12 @@ export class Snapshots implements SnapshotService {
         `it remembers ${count} tokens that are not those of the sequence`,
       );
     }
-    const found = await this.#fetch(ref, entries);
-    this.#fetched.delete(keyOf(ref));
-    const pages = entries.map((entry): Page => {
-      const bytes = found.get(entry.key);
+    const found = await store.getPages(
+      ref.tenant,
+      entries.map(({ key }) => key),
+    );
+    const pages = entries.map((entry, at): Page => {
+      const bytes = found[at];
       if (!bytes) throw new SnapshotRefusal('page_missing', `page ${entry.key} is not in the store`);
       if (pageKey(bytes) !== entry.key)
         throw new SnapshotRefusal('corrupted', `page ${entry.key} is damaged`);
@@ -198,34 +193,6 @@ export class Snapshots implements SnapshotService {
     this.#known.set(keyOf(next), { version: same ? stored.version : null, pages: entries });
     const bytes = stored.bytes.length + sum(pages, ({ bytes }) => bytes.length);
     return { kind: 'restored', state, bytes, milliseconds: performance.now() - start };
-  }
-
-  async prefetch(ref: SessionRef): Promise<void> {
-    try {
-      const stored = await this.#options.store.getManifest(ref.tenant, ref.session);
-      if (!stored) return;
-      const { fingerprint } = this.#options.model;
-      const { pages } = decodeManifest(stored.bytes, { ...ref, fingerprint });
-      this.#fetched.set(keyOf(ref), await this.#fetch(ref, pages));
-      for (const oldest of this.#fetched.keys()) {
-        if (this.#fetched.size <= fetchedAhead) break;
-        this.#fetched.delete(oldest);
-      }
-    } catch {
-      // The restore will find out, and say so.
-    }
-  }
-
-  /** The pages that are there, by key; those fetched ahead are not asked for again. */
-  async #fetch(ref: SessionRef, entries: readonly PageEntry[]): Promise<Map<string, Uint8Array>> {
-    const found = new Map(this.#fetched.get(keyOf(ref)) ?? []);
-    const keys = entries.map(({ key }) => key).filter((key) => !found.has(key));
-    const pages = await this.#options.store.getPages(ref.tenant, keys);
-    for (const [at, key] of keys.entries()) {
-      const bytes = pages[at];
-      if (bytes) found.set(key, bytes);
-    }
-    return found;
   }
 
   async delete(ref: SessionRef): Promise<void> {

@@ -7,12 +7,13 @@ import { EngineDiedError, FencedError, QueueTimeoutError, ServerError } from '@b
 import { TokenLog } from '@baton/log';
 import { type GenerationJob, type LogState, newId } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
+import { HandedOver } from '@baton/queue';
 import { DiskStore } from '@baton/snapshot/disk-store';
 import { Snapshots } from '@baton/snapshot/snapshots';
 import { startTestNats, type TestServer } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runGeneration } from './run-generation.ts';
-import { SessionStates } from './states/session-states.ts';
+import { type Restored, SessionStates, type StateTracker } from './states/session-states.ts';
 
 const isPrefix = (session: string) => session.startsWith('prefix-');
 
@@ -216,6 +217,31 @@ describe('runGeneration', () => {
     await run(job, engine, { workerId: 'worker-2' });
     const logged = requests[0]?.replay.length ?? 0;
     expect(tokensOf(requests[0]?.resume ?? [])).toBe(job.prompt.length + logged - 1);
+    expect((await stateOf(job)).tokens).toEqual((await undisturbed()).tokens);
+  });
+
+  it('goes on from what was brought into memory while its former owner decoded on', async () => {
+    const job = newJob();
+    const worker = new ScriptedEngine({ stepMs: 10 });
+    const offer = new AbortController();
+    const begins = Promise.withResolvers<StateTracker>();
+    const context = { log, engine: worker, states: statesOf(worker, 8), workerId: 'worker-1', maxClaims: 3 };
+    const stopped = runGeneration(job, offer.signal, { ...context, onProgress: begins.resolve });
+    const followed = await log.follow(job.id);
+    await tokensLogged(job, 20);
+    await (await begins.promise).nextSave();
+    const next = statesOf(worker);
+    await next.prepare(job, followed.tokens);
+    offer.abort(new HandedOver(async () => true));
+    await expect(stopped).rejects.toThrow(HandedOver);
+    expect(await stateOf(job)).toMatchObject({ owner: null, releases: 1 });
+    const begun: Restored[] = [];
+    await runGeneration(job, never, {
+      ...{ ...context, states: next, workerId: 'worker-2' },
+      onRestored: (_, restored) => begun.push(restored),
+    });
+    expect(begun).toMatchObject([{ source: 'warm', of: 'generation' }]);
+    expect(begun[0]?.tokens).toBeGreaterThan(job.prompt.length + 16);
     expect((await stateOf(job)).tokens).toEqual((await undisturbed()).tokens);
   });
 

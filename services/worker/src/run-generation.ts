@@ -2,6 +2,7 @@ import { type Engine, type EngineOutput, tokensOf } from '@baton/engine';
 import { BatonError, outcomeOf, QueueTimeoutError, ServerError } from '@baton/errors';
 import type { LogWriter, TokenLog } from '@baton/log';
 import { crashesOf, type FinishReason, type GenerationJob, type LogState } from '@baton/protocol';
+import { HandedOver } from '@baton/queue';
 import { attributes, withSpan } from '@baton/telemetry';
 import { type Link, trace } from '@opentelemetry/api';
 import {
@@ -162,7 +163,8 @@ class GenerationRun {
       // The sequence was stopped, and not because the log is lost: `flush` would have thrown.
       if (!writer.cancelled.aborted && signal.aborted) {
         span.addEvent('handed over');
-        await tracker.handOver();
+        const stored = tracker.handOver();
+        if (!this.#isOffered) await stored;
         await writer.append({ kind: 'released' });
         throw signal.reason;
       }
@@ -190,6 +192,14 @@ class GenerationRun {
     });
   }
 
+  /**
+   * One other worker is ready to go on from the newest snapshot: what came since it computes again from the log, sooner than
+   * this worker could store it.
+   */
+  get #isOffered(): boolean {
+    return this.#context.signal.reason instanceof HandedOver;
+  }
+
   #take(output: EngineOutput): void {
     const { writer, tracker } = this.#context;
     switch (output.kind) {
@@ -200,6 +210,7 @@ class GenerationRun {
         trace.getActiveSpan()?.addEvent('chunk', { [attributes.inputTokens]: output.tokens });
         break;
       case 'state':
+        if (this.#isOffered) break;
         trace.getActiveSpan()?.addEvent('state', { [attributes.snapshotTokens]: output.state.tokens });
         // What is saved must not be ahead of the log, whose tokens alone another worker would know.
         this.#saved = tracker.add(output.state, this.#tokens, writer.flush());

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from '@baton/engine';
 import type { BatonError } from '@baton/errors';
 import { commandWorker, FleetWatch, Heartbeat, serveCommands } from '@baton/fleet';
@@ -41,6 +42,8 @@ const statusMs = 250;
  */
 const deafMs = 250;
 const deafCheckMs = 50;
+/** How long a generation that is to move waits for its next snapshot; without one, more has to be computed again. */
+const freshMs = 10_000;
 
 /**
  * A worker: takes generations from the queue, runs them on an engine, tells the fleet how it is, and looks after what other
@@ -128,7 +131,13 @@ export class Worker {
   async stop(): Promise<void> {
     this.#state = 'draining';
     this.#tell();
-    await this.#consumer?.close(this.#options.drainMs);
+    const { drainMs } = this.#options;
+    const start = performance.now();
+    await this.#consumer?.pause();
+    // Half of the time to move what others have room for; what is left then is stored, and goes back to the queue.
+    const moves = [...this.#running.values()].map((running) => this.#move(running, this.#target(null)));
+    await Promise.race([Promise.all(moves), sleep(drainMs / 2, undefined, { ref: false })]);
+    await this.#consumer?.close(drainMs - (performance.now() - start));
     for (const timer of this.#timers) clearInterval(timer);
     this.#stopCommands();
     this.#watch.close();
@@ -171,7 +180,13 @@ export class Worker {
 
   async #run(job: GenerationJob, signal: AbortSignal): Promise<void> {
     const { workerId, maxClaims } = this.#options;
-    const running: Running = { job, release: new AbortController(), tracker: null };
+    const running: Running = {
+      job,
+      release: new AbortController(),
+      ended: Promise.withResolvers(),
+      tracker: null,
+      target: null,
+    };
     this.#running.set(job.id, running);
     try {
       await runGeneration(job, AbortSignal.any([signal, running.release.signal]), {
@@ -188,12 +203,9 @@ export class Worker {
           this.#options.logger[epoch > 1 ? 'info' : 'debug'](event, epoch > 1 ? 'taken over' : 'begun');
         },
       });
-    } catch (error) {
-      // The whole worker drains: whoever has room takes it.
-      if (signal.aborted && error === signal.reason) throw this.#offerTo(job.id, this.#target(null));
-      throw error;
     } finally {
       this.#running.delete(job.id);
+      running.ended.resolve();
     }
   }
 
@@ -205,37 +217,57 @@ export class Worker {
       case 'migrate':
         return this.#migrate(command.generation, command.to);
       case 'prepare':
-        return this.#prepare(command.tenant, command.generation);
+        return this.#prepare(command.generation);
       case 'adopt':
         return this.#adopt(command.generation, command.lock_token);
     }
   }
 
-  /** Lets the other worker fetch the bulk while this one decodes on, and then hands over what came since. */
-  async #migrate(generation: string, to: string | null): Promise<Answer> {
+  #migrate(generation: string, to: string | null): Answer {
     const running = this.#running.get(generation);
     if (!running) return { done: false, reason: `${generation} does not run here` };
-    const target = this.#target(to);
+    const target = running.target ?? this.#target(to);
     if (target === null) {
       return {
         done: false,
         reason: to === null ? 'no other worker has room' : `worker ${to} has no room, or another model`,
       };
     }
-    const { connection } = this.#log;
-    await commandWorker(connection, target, {
-      v: 1,
-      kind: 'prepare',
-      tenant: running.job.tenant,
-      generation,
-    });
-    running.release.abort(this.#offerTo(generation, target));
+    void this.#move(running, target);
     return { done: true, reason: `goes on at ${target}` };
   }
 
-  /** What is there already does not have to be fetched when the generation comes. */
-  async #prepare(tenant: string, generation: string): Promise<Answer> {
-    await Promise.all([this.#states.prefetch(tenant, generation), this.#log.readAhead(generation)]);
+  /**
+   * The other worker follows the log and fetches the bulk of the state while this one decodes on, then the next snapshot, and
+   * then goes on: what came since it computes again, which takes less long than to store and to fetch it.
+   */
+  async #move(running: Running, target: string | null): Promise<void> {
+    if (target === null || running.target !== null) return;
+    running.target = target;
+    const { id } = running.job;
+    const { connection } = this.#log;
+    const prepare = { v: 1, kind: 'prepare', generation: id } as const;
+    try {
+      await commandWorker(connection, target, prepare);
+      const fresh = [
+        running.tracker?.nextSave(),
+        running.ended.promise,
+        sleep(freshMs, undefined, { ref: false }),
+      ];
+      await Promise.race(fresh);
+      if (this.#running.get(id) !== running) return;
+      await commandWorker(connection, target, prepare);
+      running.release.abort(this.#offerTo(id, target));
+    } catch (error) {
+      running.target = null;
+      this.#options.logger.warn({ err: error, generation: id, target }, 'a generation stays where it is');
+    }
+  }
+
+  /** May be told again while the generation still runs elsewhere: what is newer is fetched then. */
+  async #prepare(generation: string): Promise<Answer> {
+    const { job, tokens } = await this.#log.follow(generation);
+    if (job) await this.#states.prepare(job, tokens);
     return done;
   }
 
@@ -247,7 +279,10 @@ export class Worker {
   /** The worker with most room for a generation of this one's model, or `to` where that has room. */
   #target(to: string | null): string | null {
     const { workerId } = this.#options;
-    const room = ({ slots, generations }: WorkerStatus) => slots - generations.length;
+    const comingTo = (other: string) =>
+      [...this.#running.values()].filter(({ target }) => target === other).length;
+    const room = ({ worker, slots, generations }: WorkerStatus) =>
+      slots - generations.length - comingTo(worker);
     const [most] = this.#watch.running
       .filter(
         ({ worker, fingerprint }) => worker !== workerId && fingerprint === this.#engine.model.fingerprint,
@@ -257,9 +292,8 @@ export class Worker {
     return most?.worker ?? null;
   }
 
-  #offerTo(generation: string, target: string | null): HandedOver {
+  #offerTo(generation: string, target: string): HandedOver {
     return new HandedOver(async (lockToken) => {
-      if (target === null) return false;
       const command = { v: 1, kind: 'adopt', generation, lock_token: lockToken } as const;
       return (await commandWorker(this.#log.connection, target, command)).done;
     });
@@ -312,8 +346,12 @@ export class Worker {
 /** One generation that runs here. */
 interface Running {
   readonly job: GenerationJob;
+  /** Aborted with `HandedOver` when the worker that it moves to is ready. */
   readonly release: AbortController;
+  readonly ended: PromiseWithResolvers<void>;
   tracker: StateTracker | null;
+  /** Where it moves to. */
+  target: string | null;
 }
 
 type Answer = Omit<CommandReply, 'v'>;

@@ -27,8 +27,6 @@ function run(snapshots: Snapshots, call: ToThread): unknown {
       return snapshots.save(...call.args);
     case 'restore':
       return snapshots.restore(...call.args);
-    case 'prefetch':
-      return snapshots.prefetch(...call.args);
     case 'delete':
       return snapshots.delete(...call.args);
     case 'release':

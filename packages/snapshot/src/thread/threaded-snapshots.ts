@@ -52,10 +52,6 @@ class ThreadedSnapshots implements SnapshotService {
     return (result as RestoreResult | undefined) ?? lost;
   }
 
-  async prefetch(ref: SessionRef): Promise<void> {
-    await this.#call({ id: this.#next++, method: 'prefetch', args: [ref] });
-  }
-
   async delete(ref: SessionRef): Promise<void> {
     await this.#call({ id: this.#next++, method: 'delete', args: [ref] });
   }

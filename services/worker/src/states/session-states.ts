@@ -126,9 +126,11 @@ export class SessionStates {
     });
   }
 
-  /** Fetches what is stored of a generation that is about to come here. */
-  async prefetch(tenant: string, session: string): Promise<void> {
-    await this.#options.snapshots?.prefetch({ tenant, session });
+  /** Brings the newest stored state of a generation that is about to come here, with such output tokens, into memory. */
+  async prepare({ id, tenant, prompt }: GenerationJob, tokens: readonly number[]): Promise<void> {
+    const ref = { tenant, session: id };
+    const result = await this.#options.snapshots?.restore(ref, [...prompt, ...tokens], ref);
+    if (result?.kind === 'restored') this.#warm.set(warmKey(tenant, id), result.state);
   }
 
   /** Takes what is kept of a generation out of memory and out of the store. */
@@ -214,6 +216,11 @@ export class StateTracker {
     });
   }
 
+  /** Resolves when the next state after now is stored, or cannot be; at once where none is ever stored. */
+  async nextSave(): Promise<void> {
+    await this.#options.writer?.nextSave();
+  }
+
   /** The turn is over: keeps its state for the next one, where there may be one. */
   async finish(): Promise<void> {
     const { job, warm, writer, snapshots } = this.#options;
@@ -223,6 +230,7 @@ export class StateTracker {
       await writer?.flush(saveMs);
       snapshots?.release(ref);
     } else {
+      warm.delete(warmKey(job.tenant, job.id));
       void writer?.flush(saveMs).then(() => snapshots?.delete(ref));
     }
   }
