@@ -51,7 +51,8 @@ describe('convert', () => {
       'prefill.onnx',
       'tokenizer.json',
       'tokenizer_config.json',
-      'webgpu.onnx',
+      'webgpu-decode.onnx',
+      'webgpu-prefill.onnx',
       'weights.bin',
     ]);
     expect(await readdir(folder)).toEqual(['out']);
