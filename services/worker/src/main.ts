@@ -12,6 +12,7 @@ import { Worker } from './worker.ts';
 async function main(): Promise<void> {
   const env = loadEnv(process.env, [
     'BATON_MODEL',
+    'BATON_MODEL_NAME',
     'BATON_WEIGHTS',
     'BATON_DATA_DIR',
     'BATON_REDIS_URL',
@@ -83,7 +84,7 @@ async function main(): Promise<void> {
     workerId,
     redisUrl,
     natsUrl,
-    modelName: basename(env.BATON_MODEL ?? embeddedModel),
+    modelName: env.BATON_MODEL_NAME ?? basename(env.BATON_MODEL ?? embeddedModel),
     device: env.BATON_DEVICE,
     log: {
       shards: env.BATON_LOG_SHARDS,
