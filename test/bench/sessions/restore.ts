@@ -1,10 +1,8 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ModelRunner } from '@baton/engine/model-runner';
-import { convert, ensureConverted, referenceConfig, writeRandomCheckpoint } from '@baton/hymba';
 import { type CodecTier, openSnapshots } from '@baton/snapshot';
-import { startTestRedis, tinyStoriesCheckpoint } from '@baton/testing';
+import { startTestRedis } from '@baton/testing';
+import { prepareModel } from '../engine/models/prepare.ts';
 import { summarize } from '../engine/report/statistics.ts';
 import type { Row } from './main.ts';
 
@@ -20,22 +18,16 @@ export async function* restore({
   rounds?: number;
   say: (line: string) => void;
 }): AsyncGenerator<Row> {
-  const folder = await mkdtemp(join(tmpdir(), 'baton-restore-'));
+  const cache = join(import.meta.dirname, '../../../.baton/bench');
+  const tiny = await prepareModel('tiny', 'fp32', cache, say);
+  const large = await prepareModel('1.5b', 'int4', cache, say);
   const redis = await startTestRedis();
   try {
-    const tiny = join(folder, 'tiny');
-    await convert(tinyStoriesCheckpoint(), tiny);
-    yield* measure('tiny, fp32', tiny, [512, 1024, 1920], 'exact', redis.url, rounds);
-    say('  a random checkpoint of the 1.5B, as int4');
-    const random = join(folder, 'random');
-    await writeRandomCheckpoint(random, await referenceConfig('hymba-1.5b'));
-    const large = await ensureConverted(random, folder, { weights: 'int4' });
-    for (const tier of ['exact', 'compact'] as const) {
-      yield* measure('1.5b, int4', large.folder, [512, 1024, 2048, 4096], tier, redis.url, rounds, 1);
-    }
+    yield* measure('tiny, fp32', tiny.folder, [512, 1024, 1920], ['exact'], redis.url, rounds);
+    const lengths = [512, 1024, 2048, 4096];
+    yield* measure('1.5b, int4', large.folder, lengths, ['exact', 'compact'], redis.url, rounds, 1);
   } finally {
     await redis.stop();
-    await rm(folder, { recursive: true });
   }
 }
 
@@ -43,7 +35,7 @@ async function* measure(
   name: string,
   modelDir: string,
   lengths: readonly number[],
-  tier: CodecTier,
+  tiers: readonly CodecTier[],
   storeUrl: string,
   rounds: number,
   recomputeRounds = rounds,
@@ -51,7 +43,12 @@ async function* measure(
   const runner = await ModelRunner.open(modelDir, { threads: 2, slots: 1 });
   const { layout, model } = runner;
   const limits = { ttlSeconds: 600, quotaBytes: 2 ** 32, totalBytes: 2 ** 32 };
-  const snapshots = await openSnapshots({ storeUrl, limits, tier, layout, model });
+  const services = await Promise.all(
+    tiers.map(async (tier) => ({
+      tier,
+      snapshots: await openSnapshots({ storeUrl, limits, tier, layout, model }),
+    })),
+  );
   const ids = Array.from({ length: Math.max(...lengths) + tail }, (_, i) => 3 + ((i * 7919) % 1000));
   const feed = async (slot: ReturnType<ModelRunner['newState']>, from: number, to: number) => {
     for (let at = from; at < to; at += chunk) {
@@ -61,41 +58,49 @@ async function* measure(
   };
   for (const tokens of lengths) {
     const recompute: number[] = [];
-    const restored: number[] = [];
-    let bytes = 0;
-    const ref = { tenant: 'bench', session: `resp_${name}_${tier}_${tokens}` };
+    const refOf = (tier: CodecTier) => ({ tenant: 'bench', session: `resp_${name}_${tier}_${tokens}` });
     for (let round = 0; round < recomputeRounds; round++) {
       const slot = runner.newState();
       const start = performance.now();
       await feed(slot, 0, tokens);
       const saving = performance.now();
-      if (round === 0) await snapshots.save(ref, [await runner.exportState(slot)], ids);
+      if (round === 0) {
+        const state = [await runner.exportState(slot)];
+        for (const { tier, snapshots } of services) await snapshots.save(refOf(tier), state, ids);
+      }
       const saved = performance.now();
       await feed(slot, tokens, tokens + tail);
       recompute.push(performance.now() - saved + saving - start);
       runner.freeState(slot);
     }
-    for (let round = 0; round < rounds; round++) {
-      const start = performance.now();
-      const result = await snapshots.restore(ref, ids, ref);
-      if (result.kind !== 'restored') throw new Error(JSON.stringify(result));
-      const slot = runner.importState(result.state);
-      await feed(slot, tokens, tokens + tail);
-      restored.push(performance.now() - start);
-      bytes = result.bytes;
-      runner.freeState(slot);
+    for (const { tier, snapshots } of services) {
+      const restored: number[] = [];
+      const fetched: number[] = [];
+      let bytes = 0;
+      for (let round = 0; round < rounds; round++) {
+        const start = performance.now();
+        const result = await snapshots.restore(refOf(tier), ids, refOf(tier));
+        if (result.kind !== 'restored') throw new Error(JSON.stringify(result));
+        const slot = runner.importState(result.state);
+        fetched.push(performance.now() - start);
+        await feed(slot, tokens, tokens + tail);
+        restored.push(performance.now() - start);
+        bytes = result.bytes;
+        runner.freeState(slot);
+      }
+      const [slow, quick] = [summarize(recompute), summarize(restored)];
+      yield {
+        model: name,
+        tier,
+        tokens,
+        'stored MB': bytes / 1e6,
+        'restore ms': summarize(fetched),
+        'with 63 tokens replayed ms': quick,
+        'recompute ms': slow,
+        'times faster': slow.median / quick.median,
+      };
     }
-    const [slow, quick] = [summarize(recompute), summarize(restored)];
-    yield {
-      model: name,
-      tier,
-      tokens,
-      'stored MB': bytes / 1e6,
-      'restore + replay ms': quick,
-      'recompute ms': slow,
-      'times faster': slow.median / quick.median,
-    };
   }
-  await snapshots.close();
+  await Promise.all(services.map(({ snapshots }) => snapshots.close()));
   await runner.close();
 }

@@ -55,7 +55,7 @@ export function decodeManifest(
   const found = reader.u16();
   if (found !== version) {
     throw new SnapshotRefusal(
-      'newer_version',
+      found > version ? 'newer_version' : 'older_version',
       `the manifest has version ${found}; this Baton reads ${version}`,
     );
   }

@@ -2,20 +2,19 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DependencyError, ServerError, StoreFullError } from '@baton/errors';
+import { DependencyError, ServerError } from '@baton/errors';
+import {
+  type KeptSession,
+  readSession,
+  refuseWhatNeverFits,
+  tooMany,
+  unnamedMs,
+  writeSession,
+} from './kept-sessions.ts';
 import type { SnapshotStore, StoredManifest, StoredPage, StoreLimits, StoreUsage } from './store.ts';
 
-/** How long a page is kept that no manifest names, and how long a lock is believed. */
-const unnamedMs = 600_000;
+/** How long a lock is believed. */
 const lockMs = 5000;
-
-interface Entry {
-  readonly session: string;
-  readonly file: string;
-  readonly storedAt: number;
-  readonly size: number;
-  readonly pages: readonly string[];
-}
 
 /**
  * Snapshots in a folder that the workers of one machine share: `<tenant>/pages/<key>`, `<tenant>/sessions/<session>`. Files
@@ -40,7 +39,7 @@ export class DiskStore implements SnapshotStore {
   }
 
   async putPages(tenant: string, pages: readonly StoredPage[]): Promise<void> {
-    for (const { key, bytes } of pages) await writeWhole(this.#page(tenant, key), [bytes]);
+    for (const { key, bytes } of pages) await writeWhole(this.#page(tenant, key), bytes);
   }
 
   async getPages(tenant: string, keys: readonly string[]): Promise<(Uint8Array | null)[]> {
@@ -50,79 +49,66 @@ export class DiskStore implements SnapshotStore {
   async putManifest(
     tenant: string,
     session: string,
-    { bytes, pages }: StoredManifest,
+    manifest: StoredManifest,
     replaces: string | null,
   ): Promise<string | null> {
-    const size = bytes.length + pages.reduce((sum, page) => sum + page.bytes, 0);
-    const { quotaBytes, totalBytes } = this.#limits;
-    if (size > Math.min(quotaBytes, totalBytes)) {
-      throw new StoreFullError(
-        `a snapshot of ${size} bytes does not fit the ${Math.min(quotaBytes, totalBytes)} that a tenant may store`,
-      );
-    }
-    const keys = pages.map(({ key }) => key);
-    return this.#locked(tenant, async () => {
+    refuseWhatNeverFits(manifest, this.#limits);
+    const keys = manifest.pages.map(({ key }) => key);
+    const version = await this.#locked(tenant, async () => {
       const current = await this.getManifest(tenant, session);
       if ((current?.version ?? null) !== replaces) return null;
       if ((await this.missing(tenant, keys)).size > 0) {
         throw new ServerError('a page went before its manifest came; it is put again');
       }
-      const head = Buffer.from(`${JSON.stringify({ size, pages: keys })}\n`);
-      await writeWhole(this.#session(tenant, session), [head, bytes]);
-      await this.#makeRoom(tenant);
-      return versionOf(bytes);
+      await writeWhole(this.#session(tenant, session), writeSession(manifest, Date.now()));
+      return versionOf(manifest.bytes);
     });
+    if (version !== null) await this.#makeRoom(tenant, session);
+    return version;
   }
 
   async getManifest(tenant: string, session: string) {
     const file = await readIfThere(this.#session(tenant, session));
     if (!file) return null;
-    const bytes = file.subarray(file.indexOf(10) + 1);
+    const bytes = readSession(file).manifest;
     return { bytes, version: versionOf(bytes) };
   }
 
   async delete(tenant: string, session: string): Promise<void> {
-    await this.#locked(tenant, async () => {
-      await rm(this.#session(tenant, session), { force: true });
-      await this.#dropPages(tenant, await this.#entries(tenant));
-    });
+    await this.#forget(tenant, [session]);
   }
 
   async usage(tenant: string): Promise<StoreUsage> {
-    const entries = await this.#entries(tenant);
-    return { bytes: entries.reduce((sum, { size }) => sum + size, 0), sessions: entries.length };
+    const sessions = await this.#sessions(tenant);
+    return { bytes: sessions.reduce((sum, { size }) => sum + size, 0), sessions: sessions.length };
   }
 
   async close(): Promise<void> {}
 
-  /** Forgets what is too old, and the oldest where there is too much. */
-  async #makeRoom(tenant: string): Promise<void> {
-    const { ttlSeconds, quotaBytes, totalBytes } = this.#limits;
-    const before = Date.now() - ttlSeconds * 1000;
-    const entries = await this.#entries(tenant);
-    const tenants = await readdir(this.#folder);
-    const others = await Promise.all(
-      tenants.filter((name) => name !== tenant).map((name) => this.usage(name)),
-    );
-    const room = Math.min(quotaBytes, totalBytes - others.reduce((sum, { bytes }) => sum + bytes, 0));
-    let bytes = entries.reduce((sum, { size }) => sum + size, 0);
-    const kept: Entry[] = [];
-    for (const [index, entry] of entries.entries()) {
-      const isLast = index === entries.length - 1;
-      if (isLast || (entry.storedAt >= before && bytes <= room)) {
-        kept.push(entry);
-        continue;
-      }
-      bytes -= entry.size;
-      await rm(entry.file, { force: true });
+  /** Forgets what is too old, and the oldest where there is too much. Holds one tenant's lock at a time. */
+  async #makeRoom(tenant: string, session: string): Promise<void> {
+    const tenants = await list(this.#folder);
+    const all = (await Promise.all(tenants.map((name) => this.#sessions(name)))).flat();
+    const gone = tooMany(all, { tenant, session }, this.#limits);
+    for (const [owner, some] of Map.groupBy(gone, (entry) => entry.tenant)) {
+      await this.#forget(
+        owner,
+        some.map((entry) => entry.session),
+      );
     }
-    if (kept.length < entries.length) await this.#dropPages(tenant, kept);
   }
 
-  /** Removes pages that no session names, but for those put lately, whose manifest is still to come. */
-  async #dropPages(tenant: string, entries: readonly Entry[]): Promise<void> {
-    const named = new Set(entries.flatMap(({ pages }) => pages));
-    const before = Date.now() - unnamedMs;
+  async #forget(tenant: string, sessions: readonly string[]): Promise<void> {
+    await this.#locked(tenant, async () => {
+      for (const session of sessions) await rm(this.#session(tenant, session), { force: true });
+      await this.#dropPages(tenant);
+    });
+  }
+
+  /** Removes pages that no session names, but for those put or asked for lately, whose manifest is still to come. */
+  async #dropPages(tenant: string): Promise<void> {
+    const named = new Set((await this.#sessions(tenant)).flatMap(({ pages }) => pages));
+    const before = Date.now() - unnamedMs(this.#limits);
     for (const key of await list(join(this.#folder, tenant, 'pages'))) {
       const file = this.#page(tenant, key);
       if (named.has(key) || ((await stat(file).catch(() => null))?.mtimeMs ?? before) > before) continue;
@@ -130,19 +116,12 @@ export class DiskStore implements SnapshotStore {
     }
   }
 
-  /** A tenant's sessions, the one stored longest ago first. */
-  async #entries(tenant: string): Promise<Entry[]> {
+  async #sessions(tenant: string): Promise<KeptSession[]> {
     const sessions = await list(join(this.#folder, tenant, 'sessions'));
-    const entries = await Promise.all(
-      sessions.map(async (session): Promise<Entry[]> => {
-        const file = this.#session(tenant, session);
-        const [bytes, status] = await Promise.all([readIfThere(file), stat(file).catch(() => null)]);
-        if (!bytes || !status) return [];
-        const { size, pages } = JSON.parse(bytes.subarray(0, bytes.indexOf(10)).toString());
-        return [{ session, file, storedAt: status.mtimeMs, size, pages }];
-      }),
+    const files = await Promise.all(sessions.map((session) => readIfThere(this.#session(tenant, session))));
+    return files.flatMap((file, at) =>
+      file ? [{ ...readSession(file).kept, tenant, session: String(sessions[at]) }] : [],
     );
-    return entries.flat().sort((a, b) => a.storedAt - b.storedAt);
   }
 
   /** Runs `work` while no other process changes what this tenant has. */
@@ -184,14 +163,12 @@ function versionOf(bytes: Uint8Array): string {
 }
 
 /** Writes a file that nobody sees before it is whole and on the disk. */
-async function writeWhole(file: string, parts: readonly Uint8Array[]): Promise<void> {
+async function writeWhole(file: string, bytes: Uint8Array): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   const temporary = join(dirname(dirname(file)), `${randomUUID()}.partial`);
   const handle = await open(temporary, 'wx');
   try {
-    await handle.writev(
-      parts.map(({ buffer, byteOffset, byteLength }) => Buffer.from(buffer, byteOffset, byteLength)),
-    );
+    await handle.writeFile(bytes);
     await handle.sync();
   } finally {
     await handle.close();

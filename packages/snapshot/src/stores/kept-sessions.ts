@@ -1,14 +1,21 @@
 import { StoreFullError } from '@baton/errors';
 import type { StoredManifest, StoreLimits } from './store.ts';
 
-/** How long a page is kept that no manifest names. */
-export const unnamedMs = 600_000;
+/** How long a page is kept that no manifest names, in milliseconds. */
+export function unnamedMs({ unnamedSeconds = 600 }: StoreLimits): number {
+  return unnamedSeconds * 1000;
+}
 
 /** What a store of files or objects has to know of a session to keep its bounds. */
 export interface Kept {
   readonly size: number;
   readonly storedAt: number;
   readonly pages: readonly string[];
+}
+
+export interface KeptSession extends Kept {
+  readonly tenant: string;
+  readonly session: string;
 }
 
 /** A manifest behind a line that tells what it keeps. */
@@ -32,26 +39,45 @@ export function refuseWhatNeverFits(manifest: StoredManifest, { quotaBytes, tota
   throw new StoreFullError(`a snapshot of ${size} bytes does not fit the ${most} that a tenant may store`);
 }
 
-/** Which of a tenant's sessions have to go: those too old, and the oldest while all need more than there is room; `newest` stays. */
-export function tooMany<T extends Kept & { readonly session: string }>(
-  own: readonly T[],
-  newest: string,
-  all: readonly Kept[],
+/**
+ * Which of all sessions have to go, but for `newest`: those too old, its tenant's oldest beyond the quota, and while all
+ * together have too much, the oldest of whoever has most.
+ */
+export function tooMany<T extends KeptSession>(
+  all: readonly T[],
+  newest: Pick<KeptSession, 'tenant' | 'session'>,
   { ttlSeconds, quotaBytes, totalBytes }: StoreLimits,
 ): T[] {
-  const bytesOf = (some: readonly Kept[]) => some.reduce((sum, { size }) => sum + size, 0);
   const before = Date.now() - ttlSeconds * 1000;
-  let bytes = bytesOf(own);
-  const room = Math.min(quotaBytes, totalBytes - (bytesOf(all) - bytes));
-  return own
-    .toSorted((a, b) => a.storedAt - b.storedAt)
-    .filter((entry) => {
-      if (entry.session === newest || (entry.storedAt >= before && bytes <= room)) return false;
-      bytes -= entry.size;
-      return true;
-    });
+  const gone: T[] = [];
+  /** By tenant: bytes of what stays, and those that may go, the oldest first. */
+  const tenants = new Map<string, { bytes: number; readonly mayGo: T[] }>();
+  for (const entry of all.toSorted((a, b) => a.storedAt - b.storedAt)) {
+    const isNewest = entry.tenant === newest.tenant && entry.session === newest.session;
+    if (!isNewest && !(entry.storedAt >= before)) {
+      gone.push(entry);
+      continue;
+    }
+    const tenant = tenants.get(entry.tenant) ?? { bytes: 0, mayGo: [] };
+    tenants.set(entry.tenant, tenant);
+    tenant.bytes += entry.size;
+    if (!isNewest) tenant.mayGo.push(entry);
+  }
+  const own = tenants.get(newest.tenant);
+  for (;;) {
+    const total = [...tenants.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    const [largest] = [...tenants.values()]
+      .filter(({ mayGo }) => mayGo.length > 0)
+      .sort((a, b) => b.bytes - a.bytes);
+    const giving = own && own.bytes > quotaBytes ? own : total > totalBytes ? largest : undefined;
+    const oldest = giving?.mayGo.shift();
+    if (!giving || !oldest) return gone;
+    giving.bytes -= oldest.size;
+    gone.push(oldest);
+  }
 }
 
-function sizeOf({ bytes, pages }: StoredManifest): number {
+/** Bytes of a manifest and its pages. */
+export function sizeOf({ bytes, pages }: StoredManifest): number {
   return bytes.length + pages.reduce((sum, page) => sum + page.bytes, 0);
 }

@@ -12,31 +12,6 @@ afterAll(() => redis?.stop());
 
 describeStoreConformance('RedisStore', (limits) => RedisStore.open(redis.url, limits));
 
-it('keeps all tenants below the memory bound, the largest giving way', async () => {
-  const limits = { ttlSeconds: 3600, quotaBytes: 1e6, totalBytes: 6000 };
-  const own = await startTestRedis();
-  const store = await RedisStore.open(own.url, limits);
-  const put = async (tenant: string, session: string, size: number) => {
-    const page = { key: `${tenant}${session}`, bytes: new Uint8Array(size) };
-    await store.putPages(tenant, [page]);
-    await store.putManifest(
-      tenant,
-      session,
-      { bytes: new Uint8Array(0), pages: [{ key: page.key, bytes: size }] },
-      null,
-    );
-  };
-  await put('large', 'a', 2000);
-  await put('large', 'b', 2000);
-  await put('small', 'a', 1500);
-  await put('small', 'b', 1000);
-  expect(await store.getManifest('large', 'a')).toBeNull();
-  expect(await store.getManifest('large', 'b')).not.toBeNull();
-  expect(await store.usage('small')).toEqual({ bytes: 2500, sessions: 2 });
-  await store.close();
-  await own.stop();
-});
-
 it('says soon that Redis is away, and is there again when Redis is', async () => {
   const own = await startTestRedis();
   const store = await RedisStore.open(own.url, { ttlSeconds: 60, quotaBytes: 1e6, totalBytes: 1e6 });

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
-import { BatonError, ServerError, StoreFullError } from '@baton/errors';
+import { BatonError, ServerError } from '@baton/errors';
 import { snapshotKeys, snapshotTenants } from '@baton/protocol';
 import { connectRedis, RedisHealth } from '@baton/redis';
 import type { Redis } from 'ioredis';
+import { refuseWhatNeverFits, sizeOf, unnamedMs } from './kept-sessions.ts';
 import { scripts } from './redis-scripts.ts';
 import type { SnapshotStore, StoredManifest, StoredPage, StoreLimits, StoreUsage } from './store.ts';
 
-/** How long a page is kept that no manifest names yet. */
-const unnamedMs = 600_000;
 /** Pages a command carries, so that none holds Redis up. */
 const batch = 64;
 
@@ -45,7 +44,7 @@ export class RedisStore implements SnapshotStore {
     await this.#inBatches(keys, async (some) => {
       const pipeline = this.#client.pipeline();
       // Only ever longer: a page that a manifest names lives longer than this already.
-      for (const key of some) pipeline.pexpire(page(key), unnamedMs, 'GT').exists(page(key));
+      for (const key of some) pipeline.pexpire(page(key), unnamedMs(this.#limits), 'GT').exists(page(key));
       const answers = (await pipeline.exec()) ?? [];
       for (const [index, key] of some.entries()) if (answers[index * 2 + 1]?.[1] !== 1) missing.add(key);
     });
@@ -56,7 +55,8 @@ export class RedisStore implements SnapshotStore {
     const { page } = snapshotKeys(tenant);
     await this.#inBatches(pages, async (some) => {
       const pipeline = this.#client.pipeline();
-      for (const { key, bytes } of some) pipeline.set(page(key), asBuffer(bytes), 'PX', unnamedMs, 'NX');
+      for (const { key, bytes } of some)
+        pipeline.set(page(key), asBuffer(bytes), 'PX', unnamedMs(this.#limits), 'NX');
       for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
     });
   }
@@ -73,16 +73,12 @@ export class RedisStore implements SnapshotStore {
   async putManifest(
     tenant: string,
     session: string,
-    { bytes, pages }: StoredManifest,
+    manifest: StoredManifest,
     replaces: string | null,
   ): Promise<string | null> {
-    const size = bytes.length + pages.reduce((sum, page) => sum + page.bytes, 0);
-    const { quotaBytes, totalBytes, ttlSeconds } = this.#limits;
-    if (size > Math.min(quotaBytes, totalBytes)) {
-      throw new StoreFullError(
-        `a snapshot of ${size} bytes does not fit the ${Math.min(quotaBytes, totalBytes)} that a tenant may store`,
-      );
-    }
+    refuseWhatNeverFits(manifest, this.#limits);
+    const { bytes, pages } = manifest;
+    const { ttlSeconds } = this.#limits;
     const version = createHash('sha256').update(bytes).digest('hex');
     const keys = snapshotKeys(tenant);
     return this.#ask(async () => {
@@ -97,10 +93,10 @@ export class RedisStore implements SnapshotStore {
         replaces ?? '',
         version,
         asBuffer(bytes),
-        size,
+        sizeOf(manifest),
         Date.now(),
         // Pages outlive the session that names them, which is forgotten by its time.
-        2 * ttlSeconds * 1000 + unnamedMs,
+        2 * ttlSeconds * 1000 + unnamedMs(this.#limits),
         ...pages.map(({ key }) => key),
       );
       if (answer === 'conflict') return null;

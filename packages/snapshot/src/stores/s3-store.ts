@@ -11,6 +11,7 @@ import {
 import { BatonError, ConfigurationError, DependencyError, ServerError } from '@baton/errors';
 import {
   type Kept,
+  type KeptSession,
   readSession,
   refuseWhatNeverFits,
   tooMany,
@@ -139,30 +140,30 @@ export class S3Store implements SnapshotStore {
     }
   }
 
-  /** Forgets what is too old, and the tenant's oldest where there is too much. */
+  /** Forgets what is too old, and the oldest where there is too much. */
   async #makeRoom(tenant: string, newest: string): Promise<void> {
     const all = await this.#sessions('');
-    const own = all.filter((entry) => entry.tenant === tenant);
-    const gone = tooMany(own, newest, all, this.#limits);
-    if (gone.length === 0) return;
-    await Promise.all(gone.map(({ session }) => this.#remove(this.#session(tenant, session))));
-    await this.#dropPages(
-      tenant,
-      own.filter((entry) => !gone.includes(entry)),
-    );
+    const gone = tooMany(all, { tenant, session: newest }, this.#limits);
+    await Promise.all(gone.map((entry) => this.#remove(this.#session(entry.tenant, entry.session))));
+    for (const owner of new Set(gone.map((entry) => entry.tenant))) {
+      await this.#dropPages(
+        owner,
+        all.filter((entry) => entry.tenant === owner && !gone.includes(entry)),
+      );
+    }
   }
 
   /** Removes pages that no session names, but for those put or asked for lately, whose manifest is still to come. */
   async #dropPages(tenant: string, sessions: readonly Kept[]): Promise<void> {
     const named = new Set(sessions.flatMap(({ pages }) => pages.map((key) => this.#page(tenant, key))));
-    const before = Date.now() - unnamedMs;
+    const before = Date.now() - unnamedMs(this.#limits);
     const pages = await this.#list(this.#page(tenant, ''));
     const old = pages.filter(({ key, modified }) => !named.has(key) && modified < before);
     await Promise.all(old.map(({ key }) => this.#remove(key)));
   }
 
   /** Sessions of a tenant, or of all for ''. */
-  async #sessions(tenant: string): Promise<(Kept & { readonly tenant: string; readonly session: string })[]> {
+  async #sessions(tenant: string): Promise<KeptSession[]> {
     const listed = await this.#list(tenant === '' ? `${this.#prefix}sessions/` : this.#session(tenant, ''));
     const kept = await Promise.all(listed.map(({ key, etag }) => this.#kept(key, etag)));
     return listed.flatMap(({ key }, at) => {
@@ -187,7 +188,7 @@ export class S3Store implements SnapshotStore {
     const where = { Bucket: this.#bucket, Key: key };
     const head = await this.#ask(() => this.#client.send(new HeadObjectCommand(where)));
     if (!head) return false;
-    if ((head.LastModified?.getTime() ?? 0) > Date.now() - unnamedMs / 2) return true;
+    if ((head.LastModified?.getTime() ?? 0) > Date.now() - unnamedMs(this.#limits) / 2) return true;
     const copy = new CopyObjectCommand({
       ...where,
       CopySource: `${this.#bucket}/${key}`,

@@ -19,8 +19,12 @@ export function describeStoreConformance(
     });
     afterAll(() => store?.close());
 
-    let tenants = 0;
-    const newTenant = () => `tenant-${name.toLowerCase()}-${tenants++}`;
+    const known: string[] = [];
+    const newTenant = () => {
+      const tenant = `tenant-${name.toLowerCase()}-${known.length}`;
+      known.push(tenant);
+      return tenant;
+    };
     const page = (size = 100) => {
       const bytes = new Uint8Array(randomBytes(size));
       return { key: createHash('sha256').update(bytes).digest('hex'), bytes };
@@ -122,6 +126,43 @@ export function describeStoreConformance(
       await expect(put(small, tenant, 'e', [6000])).rejects.toThrow(StoreFullError);
       expect(await small.getManifest(tenant, 'd')).not.toBeNull();
       await small.close();
+    });
+
+    it('keeps all tenants below the memory bound, whoever has most giving way', async () => {
+      const used = await Promise.all(known.map((tenant) => store.usage(tenant)));
+      const before = used.reduce((sum, { bytes }) => sum + bytes, 0);
+      const tight = await open({ ...roomy, totalBytes: before + 60_000 });
+      const [large, small] = [newTenant(), newTenant()];
+      const sizes = [
+        [large, 'a', 20_000],
+        [large, 'b', 20_000],
+        [small, 'a', 15_000],
+        [small, 'b', 10_000],
+      ] as const;
+      for (const [tenant, session, size] of sizes) {
+        await put(tight, tenant, session, [size]);
+        // Sessions are told apart by when they came, to the millisecond.
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      expect(await store.getManifest(large, 'a')).toBeNull();
+      expect(await store.getManifest(large, 'b')).not.toBeNull();
+      expect((await store.usage(small)).sessions).toBe(2);
+      await tight.close();
+    });
+
+    it('collects old pages that no session names, and none in use', async () => {
+      const tenant = newTenant();
+      const { keys } = await put(store, tenant, 'in use', [300, 400]);
+      const hasty = await open({ ...roomy, unnamedSeconds: 0.02 });
+      const unnamed = page();
+      await hasty.putPages(tenant, [unnamed]);
+      await put(store, tenant, 'gone', [10]);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      await hasty.delete(tenant, 'gone');
+      expect(await store.getPages(tenant, [unnamed.key])).toEqual([null]);
+      const inUse = await store.getPages(tenant, keys);
+      expect(inUse.map((bytes) => bytes?.length)).toEqual([300, 400]);
+      await hasty.close();
     });
 
     it('forgets what nobody continued in time', async () => {

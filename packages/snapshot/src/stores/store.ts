@@ -55,4 +55,6 @@ export interface StoreLimits {
   readonly quotaBytes: number;
   /** Bytes of all sessions; beyond them the oldest of all are forgotten. */
   readonly totalBytes: number;
+  /** Seconds that a page is kept which no manifest names, for one may be about to: 600 by default. */
+  readonly unnamedSeconds?: number;
 }
