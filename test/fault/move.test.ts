@@ -24,7 +24,7 @@ describe('a generation that changes workers', () => {
     const stall = new URL('../support/stall-on-signal.ts', import.meta.url);
     system = await startSystem({
       workers: 2,
-      env: { BATON_SNAPSHOT_TOKENS: '16', BATON_DEVICE: 'cpu', NODE_OPTIONS: `--import=${stall}` },
+      env: { BATON_SNAPSHOT_TOKENS: '16', NODE_OPTIONS: `--import=${stall}` },
     });
     openai = new OpenAI({
       baseURL: `${system.url}/v1`,

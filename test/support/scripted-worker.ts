@@ -38,7 +38,6 @@ const worker = await Worker.start(engine, {
   redisUrl,
   natsUrl,
   modelName: 'scripted',
-  device: 'none',
   log: {},
   snapshots: { storeUrl: redisUrl, limits, tier },
   snapshotTokens: 4,

@@ -1,4 +1,5 @@
 import type { FinishReason, Sampling, TokenLogprob } from '@baton/protocol';
+import type { Device } from './device.ts';
 import type { SessionState, StateDelta } from './state/session-state.ts';
 import type { StateLayout } from './state/state-layout.ts';
 
@@ -99,6 +100,8 @@ export interface StepReport {
 /** Runs sequences. Implementations: `ThreadedEngine` (the model on its own thread) and, for tests, `ScriptedEngine`. */
 export interface Engine {
   readonly model: EngineModel;
+  /** What the model runs on. */
+  readonly device: Device;
   readonly layout: StateLayout;
   readonly capacity: EngineCapacity;
   /**

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { EngineDiedError, ServerError } from '@baton/errors';
+import type { Device } from './device.ts';
 import type {
   Engine,
   EngineCapacity,
@@ -35,6 +36,7 @@ export function createEngine(
  */
 export class ThreadedEngine implements Engine {
   readonly model: EngineModel;
+  readonly device: Device;
   readonly layout: StateLayout;
   readonly capacity: EngineCapacity;
   readonly #thread: Worker;
@@ -65,11 +67,12 @@ export class ThreadedEngine implements Engine {
 
   private constructor(
     thread: Worker,
-    { model, layout, capacity }: Pick<Engine, 'model' | 'layout' | 'capacity'>,
+    { model, device, layout, capacity }: Pick<Engine, 'model' | 'device' | 'layout' | 'capacity'>,
     onStep: (report: StepReport) => void,
   ) {
     this.#thread = thread;
     this.model = model;
+    this.device = device;
     this.layout = layout;
     this.capacity = capacity;
     this.#runs = new EngineRuns({

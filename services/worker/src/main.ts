@@ -85,7 +85,6 @@ async function main(): Promise<void> {
     redisUrl,
     natsUrl,
     modelName: env.BATON_MODEL_NAME ?? basename(env.BATON_MODEL ?? embeddedModel),
-    device: env.BATON_DEVICE,
     log: {
       shards: env.BATON_LOG_SHARDS,
       replicas: env.BATON_LOG_REPLICAS,

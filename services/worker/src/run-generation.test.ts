@@ -182,6 +182,7 @@ describe('runGeneration', () => {
       engine: {
         ...engine,
         model: engine.model,
+        device: engine.device,
         layout: engine.layout,
         capacity: engine.capacity,
         died: engine.died,

@@ -18,7 +18,6 @@ export interface WorkerOptions {
   readonly natsUrl: string;
   /** What it runs, as shown to operators. */
   readonly modelName: string;
-  readonly device: string;
   readonly log: Partial<TokenLogSettings>;
   readonly snapshots: Pick<SnapshotSettings, 'storeUrl' | 'limits' | 'tier' | 'keys'>;
   /** Tokens between two snapshots. */
@@ -323,14 +322,14 @@ export class Worker {
   }
 
   get #status(): WorkerStatus {
-    const { workerId, modelName, device } = this.#options;
+    const { workerId, modelName } = this.#options;
     return {
       v: 1,
       worker: workerId,
       pid: process.pid,
       host: hostname(),
       state: this.#state,
-      device,
+      device: this.#engine.device,
       model: modelName,
       fingerprint: this.#engine.model.fingerprint,
       slots: this.#engine.capacity.slots,

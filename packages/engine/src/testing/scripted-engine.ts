@@ -28,6 +28,7 @@ export interface ScriptedEngineOptions {
 /** An engine without a model, for tests: the real loop, sampler, stop conditions and detokeniser over a script. */
 export class ScriptedEngine implements Engine {
   readonly model: EngineModel;
+  readonly device = 'cpu';
   readonly layout = scriptedLayout;
   readonly capacity: EngineCapacity;
   readonly #loop: BatchLoop<ScriptedState>;

@@ -26,6 +26,7 @@ export type FromThread =
   | {
       readonly type: 'ready';
       readonly model: EngineModel;
+      readonly device: Device;
       readonly layout: StateLayout;
       readonly capacity: EngineCapacity;
     }

@@ -3,7 +3,7 @@ import { loadTokenizer } from '@baton/hymba/tokenizer';
 import { BatchLoop } from '../batch/batch-loop.ts';
 import type { Runner } from '../batch/runner.ts';
 import { batchSettings } from '../batch/settings.ts';
-import { findDevice } from '../device.ts';
+import { type Device, findDevice } from '../device.ts';
 import { ModelRunner } from '../model-runner.ts';
 import { WebGpuRunner } from '../webgpu/webgpu-runner.ts';
 import type { FromThread, ThreadOptions } from './messages.ts';
@@ -22,8 +22,8 @@ try {
   const device = await findDevice(choice);
   onProgress(`running on ${device}`);
   const { slots } = settings;
-  if (device === 'webgpu') await runModel(await WebGpuRunner.open(modelDir, { slots, onProgress }));
-  else await runModel(await ModelRunner.open(modelDir, { threads, slots, device, onProgress }));
+  if (device === 'webgpu') await runModel(device, await WebGpuRunner.open(modelDir, { slots, onProgress }));
+  else await runModel(device, await ModelRunner.open(modelDir, { threads, slots, device, onProgress }));
 } catch (error) {
   send({ type: 'refused', failure: packError(error) });
   port.close();
@@ -34,12 +34,13 @@ interface OpenRunner<State> extends Runner<State> {
   close(): Promise<void>;
 }
 
-async function runModel<State>(runner: OpenRunner<State>): Promise<void> {
+async function runModel<State>(device: Device, runner: OpenRunner<State>): Promise<void> {
   const vocabulary = await loadTokenizer(modelDir);
   const loop = new BatchLoop({ runner, vocabulary, ...settings });
   onProgress('warming up');
   await runner.warmUp(settings.prefillChunk);
-  send({ type: 'ready', model: runner.model, layout: runner.layout, capacity: loop.capacity });
+  const { model, layout } = runner;
+  send({ type: 'ready', model, device, layout, capacity: loop.capacity });
   await serve(port, loop);
   await runner.close();
 }
