@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { NotFoundError, RequestError } from '@baton/errors';
-import { type LogEntry, logEntrySchema, logStream, logSubject, parseMessage, shardOf } from '@baton/protocol';
+import { type LogEntry, logStream, logSubject, readLogEntry, shardOf } from '@baton/protocol';
 import { attributes, injectContext, measure, withSpan } from '@baton/telemetry';
 import {
   JetStreamApiCodes,
@@ -162,7 +162,7 @@ export class LogStore {
     storedAt: number | null = null,
   ): StoredEntry {
     return {
-      entry: parseMessage(logEntrySchema, data, `${this.#subject(id)} at ${sequence}`),
+      entry: readLogEntry(data, `${this.#subject(id)} at ${sequence}`),
       sequence,
       first: Number(header.get(firstSequenceHeader)) || sequence,
       appendId: header.get(appendIdHeader),

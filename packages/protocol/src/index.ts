@@ -16,6 +16,7 @@ export {
   type LogEntry,
   type LogEntryOf,
   logEntrySchema,
+  readLogEntry,
   type TerminalEntry,
   type TokenLogprob,
   tokenLogprobSchema,

@@ -1,6 +1,7 @@
 import { errorCodes } from '@baton/errors';
 import { z } from 'zod';
 import { generationJobSchema } from './job.ts';
+import { parseJson, parseMessage } from './parse.ts';
 
 const v = z.literal(1);
 const epoch = z.int().min(0);
@@ -99,4 +100,29 @@ export type WorkerEntry =
 
 export function isTerminal(entry: LogEntry): entry is TerminalEntry {
   return entry.kind === 'finish' || entry.kind === 'error';
+}
+
+/** Reads an entry from the log's bytes. Throws `MessageError`, naming `where` it was. */
+export function readLogEntry(data: Uint8Array, where: string): LogEntry {
+  const value = parseJson(data, where);
+  return isPlainTokens(value) ? value : parseMessage(logEntrySchema, value, where);
+}
+
+/** Whether it is an entry of tokens without log-probabilities. Most are, and the schema takes far longer to say so. */
+function isPlainTokens(value: unknown): value is LogEntryOf<'tokens'> {
+  if (typeof value !== 'object' || value === null || Object.keys(value).length !== 6) return false;
+  const { v, kind, epoch, sequence_number, tokens, text }: Record<string, unknown> = { ...value };
+  return (
+    kind === 'tokens' &&
+    v === 1 &&
+    isCount(epoch) &&
+    isCount(sequence_number) &&
+    Array.isArray(tokens) &&
+    tokens.every(isCount) &&
+    typeof text === 'string'
+  );
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
 }

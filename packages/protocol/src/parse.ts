@@ -3,16 +3,18 @@ import { z } from 'zod';
 
 /** Parses JSON (string, bytes or already an object) against `schema`; refuses by name what does not fit. */
 export function parseMessage<S extends z.ZodType>(schema: S, data: unknown, where: string): z.infer<S> {
-  let value = data;
-  if (typeof data === 'string' || data instanceof Uint8Array) {
-    const text = typeof data === 'string' ? data : new TextDecoder().decode(data);
-    try {
-      value = JSON.parse(text);
-    } catch {
-      throw new MessageError(where, `is not JSON (${text.length} characters)`);
-    }
-  }
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(parseJson(data, where));
   if (!result.success) throw new MessageError(where, z.prettifyError(result.error));
   return result.data;
+}
+
+/** What is no string and no bytes is given back as it is. */
+export function parseJson(data: unknown, where: string): unknown {
+  if (typeof data !== 'string' && !(data instanceof Uint8Array)) return data;
+  const text = typeof data === 'string' ? data : new TextDecoder().decode(data);
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new MessageError(where, `is not JSON (${text.length} characters)`);
+  }
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FleetWatch } from '@baton/fleet';
 import { connectNats } from '@baton/log';
-import { allLiveSubjects, logEntrySchema, parseMessage } from '@baton/protocol';
+import { allLiveSubjects, readLogEntry } from '@baton/protocol';
 import { GenerationQueue } from '@baton/queue';
 import type { Servers } from '../running-servers.ts';
 import { LiveTally } from './live-tally.ts';
@@ -25,7 +25,7 @@ export async function watchSystem({ redisUrl, natsUrl }: Servers): Promise<Watch
       callback: (error, { subject, data }) => {
         if (error) return;
         const generation = subject.slice(subject.lastIndexOf('.') + 1);
-        tally.take(generation, parseMessage(logEntrySchema, data, subject), now());
+        tally.take(generation, readLogEntry(data, subject), now());
       },
     });
     await nats.flush();

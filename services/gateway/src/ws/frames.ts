@@ -13,16 +13,17 @@ export function holdBack(socket: WebSocket): void {
   socket.ping(undefined, undefined, () => socket.resume());
 }
 
-/** Sends one frame; resolves late where the client reads slowly. A socket that is closing drops it. */
-export async function sendFrame(socket: WebSocket, frame: unknown, streamId?: string): Promise<void> {
-  const text = JSON.stringify(streamId === undefined ? frame : { ...Object(frame), stream_id: streamId });
+/**
+ * Sends one frame. Where the client reads slowly it gives a promise, to be waited for before the next frame: to wait for
+ * every frame would cost more than to make it. A socket that is closing drops the frame.
+ */
+export function sendFrame(socket: WebSocket, frame: object, streamId?: string): Promise<void> | null {
+  const text = JSON.stringify(streamId === undefined ? frame : { ...frame, stream_id: streamId });
   if (socket.bufferedAmount < highWaterMark) {
-    socket.send(text, () => {});
-    return;
+    socket.send(text);
+    return null;
   }
-  await new Promise<void>((resolve) => {
-    socket.send(text, () => resolve());
-  });
+  return new Promise((resolve) => socket.send(text, () => resolve()));
 }
 
 export function errorFrame(thrown: unknown): Record<string, unknown> {

@@ -100,7 +100,8 @@ export function serveResponsesSocket(
     try {
       await withSpan('deliver', {}, async () => {
         for await (const event of followResponse(gateway, generation, { startingAfter, signal })) {
-          await sendFrame(socket, event, streamId);
+          const slow = sendFrame(socket, event, streamId);
+          if (slow) await slow;
         }
       });
     } finally {
