@@ -1,5 +1,10 @@
+import { serveCommands } from '@baton/fleet';
+import { heartbeatSubject, type WorkerStatus } from '@baton/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { answers } from './api/answers.ts';
 import { operations } from './openapi.ts';
+import { answer, sayText } from './testing/scripts.ts';
 import { type RunningGateway, TestBench } from './testing/test-bench.ts';
 
 let bench: TestBench;
@@ -60,11 +65,135 @@ describe('the OpenAPI document', () => {
     expect(schema.required.toSorted()).toEqual(['messages', 'model']);
     expect(schema.additionalProperties).toBe(false);
     expect(Object.keys(schema.properties)).toEqual(
-      expect.arrayContaining(['ignore_eos', 'logit_bias', 'tools', 'n']),
+      expect.arrayContaining(['ignore_eos', 'logit_bias', 'tools', 'response_format', 'n']),
     );
     const retrieve = document.paths['/v1/responses/{id}']?.['get']?.parameters;
     expect(retrieve?.map((parameter) => `${parameter.in} ${parameter.name}`)).toEqual(
       expect.arrayContaining(['path id', 'query stream', 'query starting_after']),
     );
+  });
+});
+
+const asked = new Set<string>();
+/** Asks for `operation` and gives the answer, which must be what the document says. */
+async function ask(
+  operation: string,
+  ids: { readonly id?: string; readonly item?: string } = {},
+  body?: unknown,
+) {
+  const described = operations[operation];
+  if (!described?.answer) throw new Error(`${operation} is not described`);
+  const [method = '', path = ''] = operation.split(' ');
+  const response = await fetch(
+    gateway.url + path.replace(/\{(\w+)\}/g, (_, name: 'id' | 'item') => ids[name] ?? ''),
+    {
+      method,
+      ...(body !== undefined && {
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      }),
+    },
+  );
+  const { status = 200 } = described;
+  const text = await response.text();
+  expect([operation, response.status, text]).toEqual([operation, status, expect.any(String)]);
+  asked.add(operation);
+  const { id = '', data = [] } = z
+    .looseObject({ id: z.string().optional(), data: z.array(z.looseObject({ id: z.string() })).optional() })
+    .parse(answers[described.answer].parse(JSON.parse(text)));
+  return { id, data };
+}
+describe('answers are what the document says', () => {
+  const model = 'hymba-tiny-stories';
+
+  it('to models and completions', async () => {
+    await ask('GET /v1/models');
+    await ask('GET /v1/models/{id}', { id: model });
+    const messages = [{ role: 'user', content: 'hi' }];
+    await ask('POST /v1/chat/completions', {}, { model, messages, logprobs: true, top_logprobs: 2 });
+    const format = { name: 'word', schema: { type: 'string' } };
+    bench.script = sayText('"hi"');
+    await ask(
+      'POST /v1/chat/completions',
+      {},
+      { model, messages, response_format: { type: 'json_schema', json_schema: format } },
+    );
+    bench.script = answer;
+    await ask('POST /v1/completions', {}, { model, prompt: 'hi', echo: true, logprobs: 1, max_tokens: 2 });
+  });
+
+  it('to responses and conversations', async () => {
+    const message = { role: 'user', content: 'hi' };
+    const conversation = await ask('POST /v1/conversations', {}, { items: [message], metadata: { a: 'b' } });
+    const created = await ask(
+      'POST /v1/responses',
+      {},
+      {
+        model,
+        input: 'hi',
+        conversation: conversation.id,
+        include: ['message.output_text.logprobs'],
+        text: { format: { type: 'json_object' } },
+      },
+    );
+    const result = { type: 'function_call_output', call_id: 'call_1', output: 'sunny' };
+    const call = { type: 'function_call', call_id: 'call_1', name: 'weather', arguments: '{}' };
+    await ask('POST /v1/conversations/{id}/items', conversation, { items: [call, result] });
+    const items = await ask('GET /v1/conversations/{id}/items', conversation);
+    expect(items.data).toHaveLength(5);
+    const ids = { id: conversation.id, item: items.data[0]?.id ?? '' };
+    await ask('GET /v1/conversations/{id}/items/{item}', ids);
+    await ask('DELETE /v1/conversations/{id}/items/{item}', ids);
+    await ask('GET /v1/conversations/{id}', conversation);
+    await ask('POST /v1/conversations/{id}', conversation, { metadata: {} });
+    await ask('DELETE /v1/conversations/{id}', conversation);
+    await ask('GET /v1/responses/{id}', created);
+    await ask('GET /v1/responses/{id}/input_items', created);
+    await ask('POST /v1/responses/{id}/cancel', created);
+    await ask('DELETE /v1/responses/{id}', created);
+  });
+
+  it('to operators', async () => {
+    const { connection } = bench.log;
+    const status: WorkerStatus = {
+      v: 1,
+      worker: 'scripted',
+      pid: 1,
+      host: 'here',
+      state: 'running',
+      device: 'cpu',
+      model,
+      fingerprint: 'f',
+      slots: 1,
+      generations: [{ id: `resp_${'1'.repeat(32)}`, tokens: 3, stored: 1 }],
+    };
+    const beat = setInterval(() => connection.publish(heartbeatSubject, JSON.stringify(status)), 20);
+    const stop = serveCommands(connection, 'scripted', () => ({ done: true, reason: 'on its way' }));
+    const ended = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    bench.script = async (job, writer, tokenizer) => {
+      begun.resolve();
+      await ended.promise;
+      await answer(job, writer, tokenizer);
+    };
+    try {
+      const running = await ask('POST /v1/responses', {}, { model, input: 'hi', background: true });
+      await begun.promise;
+      await expect.poll(async () => (await ask('GET /admin/workers')).data).toHaveLength(1);
+      await ask('POST /admin/workers/{id}/drain', { id: 'scripted' });
+      await ask('POST /admin/generations/{id}/migrate', running);
+    } finally {
+      ended.resolve();
+      clearInterval(beat);
+      stop();
+    }
+  });
+
+  it('to everything that is described', async () => {
+    await ask('GET /healthz');
+    await ask('GET /readyz');
+    await ask('GET /openapi.json');
+    const answered = Object.keys(operations).filter((operation) => operations[operation]?.answer);
+    expect([...asked].toSorted()).toEqual(answered.toSorted());
   });
 });

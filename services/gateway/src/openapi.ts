@@ -1,5 +1,7 @@
+import { STATUS_CODES } from 'node:http';
 import { z } from 'zod';
 import packageJson from '../package.json' with { type: 'json' };
+import { type AnswerName, answers } from './api/answers.ts';
 import { chatRequest } from './api/chat-request.ts';
 import { completionRequest } from './api/completion-request.ts';
 import {
@@ -19,6 +21,10 @@ interface Operation {
   readonly body?: z.ZodType;
   /** The schema that its handler checks the query with. */
   readonly query?: z.ZodType;
+  /** What it answers where nothing is wrong; null for an upgrade. */
+  readonly answer: AnswerName | null;
+  /** Default: 200. */
+  readonly status?: number;
   /** Whether the answer may be an event stream. */
   readonly streams?: true;
   /** Needs no key. */
@@ -27,62 +33,98 @@ interface Operation {
 
 /** What this server answers, by method and path. */
 export const operations: Readonly<Record<string, Operation>> = {
-  'GET /v1/models': { summary: 'List the models that are served' },
-  'GET /v1/models/{id}': { summary: 'Describe one model' },
+  'GET /v1/models': { summary: 'List the models that are served', answer: 'ModelList' },
+  'GET /v1/models/{id}': { summary: 'Describe one model', answer: 'Model' },
   'POST /v1/chat/completions': {
     summary: 'Answer a conversation, at once or as an event stream',
+    answer: 'ChatCompletion',
     body: chatRequest,
     streams: true,
   },
   'POST /v1/completions': {
     summary: 'Go on with texts or token ids, or score them',
+    answer: 'Completion',
     body: completionRequest,
     streams: true,
   },
   'POST /v1/responses': {
     summary: 'Create a response: at once, as an event stream, or in the background',
+    answer: 'Response',
     body: responseRequest,
     streams: true,
   },
   'GET /v1/responses': {
     summary: 'Open a WebSocket for frames of the schema ResponseCreateFrame; the query resumes a response',
+    answer: null,
+    status: 101,
     query: resumeQuery,
   },
   'GET /v1/responses/{id}': {
     summary: 'Read a response, or resume its event stream after any event',
+    answer: 'Response',
     query: retrieveQuery,
     streams: true,
   },
-  'DELETE /v1/responses/{id}': { summary: 'Forget a response; one that runs is stopped' },
-  'POST /v1/responses/{id}/cancel': { summary: 'Stop a response, wherever it is' },
+  'DELETE /v1/responses/{id}': {
+    summary: 'Forget a response; one that runs is stopped',
+    answer: 'ResponseDeleted',
+  },
+  'POST /v1/responses/{id}/cancel': { summary: 'Stop a response, wherever it is', answer: 'Response' },
   'GET /v1/responses/{id}/input_items': {
     summary: 'List what a response was asked with',
+    answer: 'ItemList',
     query: pageQuery,
   },
-  'POST /v1/conversations': { summary: 'Begin a conversation', body: conversationRequest },
-  'GET /v1/conversations/{id}': { summary: 'Read a conversation' },
+  'POST /v1/conversations': {
+    summary: 'Begin a conversation',
+    answer: 'Conversation',
+    body: conversationRequest,
+  },
+  'GET /v1/conversations/{id}': { summary: 'Read a conversation', answer: 'Conversation' },
   'POST /v1/conversations/{id}': {
     summary: "Replace a conversation's metadata",
+    answer: 'Conversation',
     body: conversationUpdate,
   },
-  'DELETE /v1/conversations/{id}': { summary: 'Forget a conversation; its responses stay' },
-  'GET /v1/conversations/{id}/items': { summary: "List a conversation's items", query: pageQuery },
+  'DELETE /v1/conversations/{id}': {
+    summary: 'Forget a conversation; its responses stay',
+    answer: 'ConversationDeleted',
+  },
+  'GET /v1/conversations/{id}/items': {
+    summary: "List a conversation's items",
+    answer: 'ItemList',
+    query: pageQuery,
+  },
   'POST /v1/conversations/{id}/items': {
     summary: 'Add items to a conversation',
+    answer: 'ItemList',
     body: itemsRequest,
     query: includeQuery,
   },
-  'GET /v1/conversations/{id}/items/{item}': { summary: 'Read one item', query: includeQuery },
-  'DELETE /v1/conversations/{id}/items/{item}': { summary: 'Take an item out of a conversation' },
-  'GET /admin/workers': { summary: 'List workers and what they run' },
-  'POST /admin/workers/{id}/drain': { summary: 'Have a worker hand everything over and stop' },
+  'GET /v1/conversations/{id}/items/{item}': {
+    summary: 'Read one item',
+    answer: 'Item',
+    query: includeQuery,
+  },
+  'DELETE /v1/conversations/{id}/items/{item}': {
+    summary: 'Take an item out of a conversation',
+    answer: 'Conversation',
+  },
+  'GET /admin/workers': { summary: 'List workers and what they run', answer: 'WorkerList' },
+  'POST /admin/workers/{id}/drain': {
+    summary: 'Have a worker hand everything over and stop',
+    answer: 'Drain',
+    status: 202,
+  },
   'POST /admin/generations/{id}/migrate': {
     summary: 'Move a running generation to another worker',
+    answer: 'Migration',
+    status: 202,
     body: migrationRequest,
   },
-  'GET /healthz': { summary: 'Whether the process is alive', open: true },
-  'GET /readyz': { summary: 'Whether requests can be accepted now', open: true },
-  'GET /openapi.json': { summary: 'This document', open: true },
+  'GET /healthz': { summary: 'Whether the process is alive', answer: 'Health', open: true },
+  'GET /readyz': { summary: 'Whether requests can be accepted now', answer: 'Readiness', open: true },
+  'GET /openapi.json': { summary: 'This document', answer: 'OpenApi', open: true },
 };
 
 const errorSchema = {
@@ -118,14 +160,18 @@ export function openApiDocument(): Record<string, unknown> {
     },
     paths,
     components: {
-      schemas: { Error: errorSchema, ResponseCreateFrame: jsonSchema(responseCreateFrame) },
+      schemas: {
+        ...Object.fromEntries(Object.entries(answers).map(([name, schema]) => [name, jsonSchema(schema)])),
+        Error: errorSchema,
+        ResponseCreateFrame: jsonSchema(responseCreateFrame),
+      },
       securitySchemes: { key: { type: 'http', scheme: 'bearer' } },
     },
     security: [{ key: [] }, {}],
   };
 }
 
-function describe(path: string, { summary, body, query, streams, open }: Operation) {
+function describe(path: string, { summary, answer, status = 200, body, query, streams, open }: Operation) {
   const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
     name,
     in: 'path',
@@ -142,12 +188,14 @@ function describe(path: string, { summary, body, query, streams, open }: Operati
       requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body) } } },
     }),
     responses: {
-      200: {
-        description: 'Done',
-        content: {
-          'application/json': { schema: { type: 'object' } },
-          ...(streams && { 'text/event-stream': { schema: { type: 'string' } } }),
-        },
+      [status]: {
+        description: STATUS_CODES[status] ?? '',
+        ...(answer && {
+          content: {
+            'application/json': { schema: { $ref: `#/components/schemas/${answer}` } },
+            ...(streams && { 'text/event-stream': { schema: { type: 'string' } } }),
+          },
+        }),
       },
       default: {
         description: 'What was wrong, where, and what would be right',
