@@ -38,6 +38,25 @@ async function send(method: string, path: string, key: string, body?: unknown) {
   return { status: response.status, headers: Object.keys(headers), body: parsed };
 }
 
+/** The first `count` frames that the stranger gets for a `response.create` with `fields`, without the id that it names. */
+async function framesTo(query: string, fields: object, named: string, count: number): Promise<string[]> {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/responses${query}`, {
+    headers: { authorization: `Bearer ${stranger}` },
+  });
+  const frames: string[] = [];
+  const all = new Promise<void>((resolve) => {
+    socket.on('message', (data) => {
+      const [, nameless = ''] = named.split('_');
+      if (frames.push(String(data).replaceAll(nameless, '…')) === count) resolve();
+    });
+  });
+  const create = { type: 'response.create', model, input: 'hi', ...fields };
+  socket.once('open', () => socket.send(JSON.stringify(create)));
+  await all;
+  socket.close();
+  return frames;
+}
+
 /** Every request that can name a response. */
 const requests: [string, (id: string) => [method: string, path: string, body?: unknown]][] = [
   ['retrieve', (id) => ['GET', `/v1/responses/${id}`]],
@@ -72,22 +91,8 @@ describe("another tenant's response", () => {
   });
 
   it('does so over a WebSocket, too', async () => {
-    const answersTo = async (named: string) => {
-      const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/responses?response_id=${named}`, {
-        headers: { authorization: `Bearer ${stranger}` },
-      });
-      const frames: string[] = [];
-      const two = new Promise<void>((resolve) => {
-        socket.on('message', (data) => {
-          if (frames.push(String(data).replaceAll(named.slice('resp_'.length), '…')) === 2) resolve();
-        });
-      });
-      const create = { type: 'response.create', model, input: 'hi', previous_response_id: named };
-      socket.once('open', () => socket.send(JSON.stringify(create)));
-      await two;
-      socket.close();
-      return frames;
-    };
+    const answersTo = (named: string) =>
+      framesTo(`?response_id=${named}`, { previous_response_id: named }, named, 2);
     const frames = await answersTo(id);
     expect(frames).toEqual(await answersTo(unknown));
     for (const frame of frames) {
@@ -128,6 +133,30 @@ describe("another tenant's conversation", () => {
     expect((await send('GET', `/v1/conversations/${own}/items`, owner)).body).toMatchObject({
       data: [{ role: 'user' }],
     });
+  });
+
+  it('does so over a WebSocket, too', async () => {
+    const { body } = await send('POST', '/v1/conversations', owner, {});
+    const answersTo = (named: string) => framesTo('', { conversation: named }, named, 1);
+    const frames = await answersTo((body as { id: string }).id);
+    expect(frames).toEqual(await answersTo(`conv_${'0'.repeat(32)}`));
+    expect(JSON.parse(frames[0] ?? '')).toMatchObject({
+      status: 404,
+      error: { code: 'conversation_not_found', param: 'conversation' },
+    });
+  });
+
+  it('is not what a response of the owner in it tells', async () => {
+    const { body } = await send('POST', '/v1/conversations', owner, {});
+    const conversation = (body as { id: string }).id;
+    const answered = await send('POST', '/v1/responses', owner, { model, input: 'hi', conversation });
+    expect(answered.body).toMatchObject({ conversation: { id: conversation } });
+    const { id: response } = answered.body as { id: string };
+    for (const path of [`/v1/responses/${response}`, `/v1/responses/${response}/input_items`]) {
+      const { status, body } = await send('GET', path, stranger);
+      expect([path, status]).toEqual([path, 404]);
+      expect(JSON.stringify(body)).not.toContain(conversation);
+    }
   });
 });
 
