@@ -15,16 +15,24 @@ export interface ClientOrder {
   readonly echo: boolean;
 }
 
+/** What has come so far. */
+export interface Delivered {
+  readonly tokens: number;
+  readonly frames: number;
+}
+
 /** What it has seen. */
 export interface ClientReport {
-  opened: number;
-  tokens: number;
-  frames: number;
   /** From sending the request to the first token. */
   readonly ttftMs: number[];
   /** From the entry's coming over NATS to the frame's coming over the WebSocket, for each entry. */
   readonly addedMs: number[];
-  seconds: number;
   /** Responses of which every token came. */
   whole: number;
 }
+
+/** What that process says: once all sockets are open, whenever it is asked (`count`), and when every stream has ended. */
+export type ClientMessage =
+  | { readonly opened: number }
+  | { readonly delivered: Delivered }
+  | { readonly report: ClientReport };

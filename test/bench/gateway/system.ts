@@ -4,17 +4,21 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { startTestServers, tinyStoriesCheckpoint } from '@baton/testing';
 import { freePort, ServiceProcess } from '../../support/processes.ts';
-import type { ClientOrder, ClientReport } from './messages.ts';
+import type { ClientMessage, ClientOrder, ClientReport, Delivered } from './messages.ts';
 
 export interface Bench {
   readonly gateway: ProcessMeter;
+  /** Everything that runs beside the gateway and the clients, by name. */
+  readonly others: Readonly<Record<string, ProcessMeter>>;
   /** Starts clients and waits until their sockets are open. */
   clients(order: Omit<ClientOrder, 'url' | 'natsUrl' | 'model'>): Promise<Clients>;
   stop(): Promise<void>;
 }
 
 export interface Clients {
+  readonly meter: ProcessMeter;
   readonly report: Promise<ClientReport>;
+  delivered(): Promise<Delivered>;
   end(): Promise<void>;
 }
 
@@ -43,7 +47,12 @@ export async function startBench({ streams, stepMs, profileDir }: BenchOptions):
   await once(workers, 'message');
   const children: ChildProcess[] = [workers];
   return {
-    gateway: new ProcessMeter(gateway.child.pid ?? 0),
+    gateway: new ProcessMeter(gateway.child.pid),
+    others: {
+      workers: new ProcessMeter(workers.pid),
+      NATS: new ProcessMeter(servers.nats.pid),
+      Redis: new ProcessMeter(servers.redis.pid),
+    },
     async clients(order) {
       const child = start('clients', []);
       children.push(child);
@@ -54,19 +63,28 @@ export async function startBench({ streams, stepMs, profileDir }: BenchOptions):
       };
       const opened = Promise.withResolvers<void>();
       const report = Promise.withResolvers<ClientReport>();
-      child.on('message', (message: { opened: number } | { report: ClientReport }) => {
+      let counted: PromiseWithResolvers<Delivered> | null = null;
+      child.on('message', (message: ClientMessage) => {
         if ('report' in message) report.resolve(message.report);
+        else if ('delivered' in message) counted?.resolve(message.delivered);
         else opened.resolve();
       });
       child.once('exit', (code) => {
         const error = new Error(`the clients ended (${code}) before they were done`);
         opened.reject(error);
         report.reject(error);
+        counted?.reject(error);
       });
       child.send({ ...place, ...order });
       await opened.promise;
       return {
+        meter: new ProcessMeter(child.pid),
         report: report.promise,
+        delivered() {
+          counted = Promise.withResolvers();
+          child.send('count');
+          return counted.promise;
+        },
         async end() {
           child.send('end');
           await once(child, 'exit');
@@ -92,7 +110,8 @@ const ticksPerSecond = 100;
 export class ProcessMeter {
   readonly #pid: number;
 
-  constructor(pid: number) {
+  constructor(pid: number | undefined) {
+    if (pid === undefined) throw new Error('the process did not start');
     this.#pid = pid;
   }
 
