@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { textContent } from './content.ts';
+import { headFirst, textContent } from './content.ts';
 import {
   inertFields,
   modelField,
@@ -55,14 +55,15 @@ const answer = z
 const result = z.strictObject({ role: z.literal('tool'), ...common, tool_call_id: z.string().min(1) });
 
 const roles = ['developer', 'system', 'user', 'assistant', 'tool', 'function'];
-const message = z
-  .looseObject({
+const message = headFirst(
+  z.looseObject({
     role: z.enum(roles).check((ctx) => {
       if (ctx.value === 'function')
         refuse(ctx, 'unsupported_value', 'function is not supported; tool is its newer name');
     }),
-  })
-  .pipe(z.discriminatedUnion('role', [spoken, answer, result]));
+  }),
+  z.discriminatedUnion('role', [spoken, answer, result]),
+);
 
 export type ChatRequestMessage = z.output<typeof message>;
 

@@ -1,20 +1,25 @@
 import { z } from 'zod';
 import { refuse } from './parse-request.ts';
 
+/** What `head` lets through, as `schema` has it; what `head` refuses is told first. Documents show `schema` alone. */
+export function headFirst<S extends z.ZodType>(head: z.ZodType, schema: S) {
+  return z.preprocess((value, ctx) => {
+    const { data, error } = head.safeParse(value, { reportInput: true });
+    ctx.issues.push(...(error?.issues ?? []).map((issue) => ({ ...issue }) as z.core.$ZodRawIssue));
+    return data;
+  }, schema);
+}
+
 /** Refuses, as unsupported, a `type` that is none of `types`, before the rest of the object is looked at. */
-export function typed<S extends z.ZodType<unknown, { type: string; [field: string]: unknown }>>(
-  types: readonly string[],
-  schema: S,
-) {
-  return z
-    .looseObject({
-      type: z.string().check((ctx) => {
-        if (!types.includes(ctx.value)) {
-          refuse(ctx, 'unsupported_value', `${ctx.value} is not supported; supported: ${types.join(', ')}`);
-        }
-      }),
-    })
-    .pipe(schema);
+export function typed<S extends z.ZodType<{ type: string }>>(types: readonly string[], schema: S) {
+  const head = z.looseObject({
+    type: z.string().check((ctx) => {
+      if (!types.includes(ctx.value)) {
+        refuse(ctx, 'unsupported_value', `${ctx.value} is not supported; supported: ${types.join(', ')}`);
+      }
+    }),
+  });
+  return headFirst(head, schema);
 }
 
 const textPart = z.strictObject({

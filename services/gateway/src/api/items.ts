@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { templateRole, textContent, typed } from './content.ts';
+import { headFirst, templateRole, textContent, typed } from './content.ts';
 import { optional, supportedValues, unsupportedParameter } from './fields.ts';
 
 const status = optional(z.enum(['in_progress', 'completed', 'incomplete']));
@@ -46,18 +46,16 @@ const functionCallOutput = z
 const itemReference = z.strictObject({ type: z.literal('item_reference'), id: z.string().max(256) });
 
 /** An input item as a client sends it. `type` may be left out of messages and of references. */
-export const inputItem = z
-  .looseObject({})
-  .transform((item) => ({
+export const inputItem = headFirst(
+  z.looseObject({}).transform((item) => ({
     ...item,
     type: item['type'] ?? ('role' in item || !('id' in item) ? 'message' : 'item_reference'),
-  }))
-  .pipe(
-    typed(
-      ['message', 'function_call', 'function_call_output', 'item_reference'],
-      z.discriminatedUnion('type', [message, functionCall, functionCallOutput, itemReference]),
-    ),
-  );
+  })),
+  typed(
+    ['message', 'function_call', 'function_call_output', 'item_reference'],
+    z.discriminatedUnion('type', [message, functionCall, functionCallOutput, itemReference]),
+  ),
+);
 
 export type InputItem = z.output<typeof inputItem>;
 
