@@ -1,11 +1,14 @@
 import { ModelRunner } from '@baton/engine/model-runner';
 import { readConfig } from '@baton/hymba';
 import { ratePerSecond, summarize } from '../report/statistics.ts';
+import { allocatedBytes } from './allocation.ts';
 import { BareMatrices } from './bare-matrices.ts';
 import { madeUpState } from './made-up-state.ts';
 import type { Effort, Job, Row } from './messages.ts';
 import { runtimeClock } from './runtime-clock.ts';
 import { sample } from './sample.ts';
+
+const allocationCalls = 12;
 
 type DecodeJob = Extract<Job, { kind: 'decode' }>;
 
@@ -22,16 +25,19 @@ export async function* decode(job: DecodeJob, effort: Effort): AsyncGenerator<Ro
   const runner = await ModelRunner.open(subject.folder, { threads, slots: Math.max(...batches) });
   const { fingerprint, contextLength } = runner.model;
   for (const context of contexts) {
-    if (context + limits.warmup + limits.most > contextLength) continue;
+    if (context + limits.warmup + limits.most + allocationCalls > contextLength) continue;
     const data = madeUpState(config, fingerprint, context);
     for (const batch of batches) {
       const states = Array.from({ length: batch }, () => runner.importState(data));
       const steps = states.map((state, index) => ({ state, ids: [300 + index], rows: [0] }));
       const outside: number[] = [];
-      const durations = await sample(async () => {
-        const [start, before] = [performance.now(), runtimeClock().milliseconds];
+      const step = async () => {
         const failed = (await runner.runBatch(steps)).find((result) => result instanceof Error);
         if (failed) throw failed;
+      };
+      const durations = await sample(async () => {
+        const [start, before] = [performance.now(), runtimeClock().milliseconds];
+        await step();
         outside.push(performance.now() - start - (runtimeClock().milliseconds - before));
       }, limits);
       const bound = (batch * bytesPerSecond) / bare.weightBytes;
@@ -46,6 +52,7 @@ export async function* decode(job: DecodeJob, effort: Effort): AsyncGenerator<Ro
         '% of bound': (100 * rate.median) / bound,
         'matrices alone tokens/s': ratePerSecond(bare.durations.get(batch) ?? [], batch),
         'ms outside runtime': summarize(outside.slice(limits.warmup)),
+        'allocated kB': (await allocatedBytes(step, allocationCalls)) / 1000,
         'state MB each': runner.slotBytes(context) / 1e6,
         'weights GB': bare.weightBytes / 1e9,
       };

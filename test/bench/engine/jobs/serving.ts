@@ -1,6 +1,7 @@
 import { linearsGraph, openModel } from '@baton/hymba';
 import { summarize } from '../report/statistics.ts';
 import { openEngine, promptOf, streamOf } from './engine-streams.ts';
+import { LoopDelay } from './loop-delay.ts';
 import type { Effort, Job, Row } from './messages.ts';
 import { runtimeClock } from './runtime-clock.ts';
 import { Streams } from './streams.ts';
@@ -17,20 +18,24 @@ export async function* serving(
   effort: Effort,
 ): AsyncGenerator<Row> {
   const { weightBytes } = linearsGraph(await openModel(subject.folder));
+  const delay = new LoopDelay();
   const started = performance.now();
   const engine = await openEngine(subject.folder, effort, Math.max(...batches));
   const loadSeconds = (performance.now() - started) / 1000;
+  const loadDelay = delay.percentile(100);
   try {
     for (const batch of batches) {
       const streams = new Streams();
       for (let index = 0; index < batch; index++)
         streams.add(streamOf(engine, promptOf(engine, prompt, index)));
       await streams.more(3);
+      delay.reset();
       const before = runtimeClock();
       const start = performance.now();
       const gaps = await streams.gapsUntil(windowOver(streams, effort.milliseconds));
       const elapsed = performance.now() - start;
       const after = runtimeClock();
+      const [late, latest] = [delay.percentile(99), delay.percentile(100)];
       await streams.stop();
       const steps = after.runs - before.runs;
       const outside = elapsed - (after.milliseconds - before.milliseconds);
@@ -41,7 +46,10 @@ export async function* serving(
         'tokens/s': summarize(gaps.map((gap) => (batch * 1000) / gap)),
         'ms outside ONNX Runtime': outside / steps,
         '% of the step': (100 * outside) / elapsed,
+        'event loop p99 ms': late,
+        'event loop max ms': latest,
         'load s': loadSeconds,
+        'event loop max ms, loading': loadDelay,
         'weights GB': weightBytes / 1e9,
       };
     }
