@@ -17,6 +17,8 @@ export interface ClientOrder {
 
 /** What has come so far. */
 export interface Delivered {
+  /** Streams that have their first token. */
+  readonly begun: number;
   readonly tokens: number;
   readonly frames: number;
 }

@@ -33,7 +33,7 @@ if (echo) {
 
 const say = (message: ClientMessage) => process.send?.(message);
 const report: ClientReport = { ttftMs: [], addedMs: [], whole: 0 };
-const delivered = { tokens: 0, frames: 0 };
+const delivered = { begun: 0, tokens: 0, frames: 0 };
 process.on('message', (message) => {
   if (message === 'count') say({ delivered });
   if (message === 'end') process.exit();
@@ -72,7 +72,10 @@ function follow(socket: WebSocket): Promise<void> {
     delivered.frames++;
     const length = deltaLength(text);
     if (length >= 0) {
-      if (deltas.length === 0) report.ttftMs.push(at - askedAt);
+      if (deltas.length === 0) {
+        report.ttftMs.push(at - askedAt);
+        delivered.begun++;
+      }
       deltas.push(at);
       said += length;
       delivered.tokens += length;
