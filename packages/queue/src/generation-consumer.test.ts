@@ -338,6 +338,33 @@ describe('a worker that dies', () => {
   });
 });
 
+describe('a job that goes back', () => {
+  it('wakes a worker that waits, and goes before all that came earlier', async () => {
+    const [lost, waiting] = [newJob(), newJob()];
+    await queue.add(lost);
+    const child = await takeInChild(lost);
+    child.kill('SIGKILL');
+    await queue.add(waiting);
+    const raw = new Queue(queueName, { connection: { url: redis.url }, prefix: redisPrefix });
+    const client = new Redis(redis.url);
+    // What a worker that has nothing to do blocks on.
+    await client.del(raw.toKey('marker'));
+    expect(await queue.takeBack('test-consumer')).toEqual([lost.id]);
+    expect(await client.exists(raw.toKey('marker'))).toBe(1);
+    client.disconnect();
+    await raw.close();
+    const seen: string[] = [];
+    await consume(
+      async ({ id }) => {
+        seen.push(id);
+      },
+      { concurrency: 1 },
+    );
+    await untilGone(waiting);
+    expect(seen).toEqual([lost.id, waiting.id]);
+  });
+});
+
 describe('Redis that restarts with its data', () => {
   it('keeps jobs waiting and running, and is reported once', async () => {
     const jobs = Array.from({ length: 6 }, newJob);

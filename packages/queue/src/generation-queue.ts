@@ -10,6 +10,7 @@ import { connectRedis, RedisHealth } from '@baton/redis';
 import { type JobsOptions, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { FairOrder } from './fair-order.ts';
+import { moveToFront } from './move-to-front.ts';
 import { queueTelemetry } from './queue-telemetry.ts';
 import { meanServiceTime } from './service-times.ts';
 import { leavePlace, TenantPlaces } from './tenant-places.ts';
@@ -149,7 +150,8 @@ export class GenerationQueue {
           if ((await this.#client.hget(key, 'pb')) !== worker) continue;
           // Without a lock the stalled check has it.
           const job = token === null ? undefined : await this.#queue.getJob(id);
-          const moved = await job?.moveToWait(token ?? '').then(
+          if (token === null || job === undefined) continue;
+          const moved = await moveToFront(job, token).then(
             () => true,
             () => false,
           );

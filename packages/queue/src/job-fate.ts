@@ -1,4 +1,5 @@
 import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
+import { moveToFront } from './move-to-front.ts';
 
 /** How long a job waits after an attempt that may succeed later. */
 const retryMs = 1000;
@@ -28,7 +29,7 @@ export async function applyFate(queued: Job<unknown>, token: string | undefined,
       if (token !== undefined && (await fate.offer(token).catch(() => false))) throw new WaitingError();
       return applyFate(queued, token, { kind: 'handed back' });
     case 'handed back':
-      await queued.moveToWait(token).catch(() => {});
+      await moveToFront(queued, token).catch(() => {});
       throw new WaitingError();
     case 'later':
       await queued.moveToDelayed(Date.now() + retryMs, token).catch(() => {});
