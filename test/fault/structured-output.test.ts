@@ -1,6 +1,7 @@
 import { TokenLog } from '@baton/log';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { toolTemplate } from '../../services/gateway/src/testing/tool-template.ts';
 import { ownerOf, type StreamedResponse, streamResponse } from '../support/streamed-response.ts';
 import { type System, startSystem } from '../support/system.ts';
 
@@ -30,6 +31,13 @@ const samplings = {
   greedy: { temperature: 0 },
   sampled: { temperature: 0.9, top_p: 0.95, presence_penalty: 0.5, seed: 7 },
 };
+const greedy = {
+  model: 'hymba-tiny-stories',
+  input: request.input,
+  max_output_tokens: 1200,
+  background: true,
+  temperature: 0,
+};
 const names = Object.keys(samplings) as (keyof typeof samplings)[];
 
 describe('JSON that fits a schema', () => {
@@ -39,7 +47,11 @@ describe('JSON that fits a schema', () => {
   const undisturbed = new Map<string, StreamedResponse>();
 
   beforeAll(async () => {
-    system = await startSystem({ workers: 2, env: { BATON_SNAPSHOT_TOKENS: '16' } });
+    system = await startSystem({
+      workers: 2,
+      chatTemplate: toolTemplate,
+      env: { BATON_SNAPSHOT_TOKENS: '16' },
+    });
     openai = new OpenAI({
       baseURL: `${system.url}/v1`,
       apiKey: 'none-needed',
@@ -91,6 +103,36 @@ describe('JSON that fits a schema', () => {
       expect(answer.status).toBe(202);
     });
     expectSame(moved, 'greedy');
+  });
+
+  it('is the same in a call that the request forces, where its worker is killed', async () => {
+    const call = async (disturb?: (id: string) => Promise<unknown>) => {
+      const { id } = await openai.responses.create({
+        ...greedy,
+        tools: [{ type: 'function', name: 'tell', strict: true, parameters: schema }],
+        tool_choice: 'required',
+        parallel_tool_calls: false,
+      });
+      const feed = await log.subscribe(id);
+      for await (const _ of feed.entries()) {
+        if (disturb && feed.state.epoch === 1 && feed.state.tokens.length > 25) {
+          await disturb(id);
+          disturb = undefined;
+        }
+      }
+      const { output } = await openai.responses.retrieve(id);
+      return { output, state: feed.state };
+    };
+    const whole = await call();
+    const killed = await call(async (id) => (await ownerOf(system, log, id)).end('SIGKILL'));
+    expect(killed.state.epoch).toBeGreaterThan(1);
+    expect(killed.state.tokens).toEqual(whole.state.tokens);
+    for (const { output } of [whole, killed]) {
+      expect(output).toMatchObject([{ type: 'function_call', name: 'tell', status: 'completed' }]);
+      const { animals } = JSON.parse(output[0]?.type === 'function_call' ? output[0].arguments : '');
+      expect(animals.length).toBeGreaterThanOrEqual(4);
+    }
+    await system.addWorker();
   });
 
   function expectSame(found: StreamedResponse, name: string): void {

@@ -1,6 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { startTestServers, type TestServers, tinyStoriesCheckpoint } from '@baton/testing';
 import { freePort, ServiceProcess } from './processes.ts';
 
@@ -9,6 +9,8 @@ type Environment = Record<string, string>;
 export interface SystemOptions {
   /** Checkpoint folder; hymba-tiny-stories by default. */
   model?: string;
+  /** In place of the checkpoint's own. */
+  chatTemplate?: string;
   /** Workers to start; more can be added later. */
   workers?: number;
   /** Further environment of every process. */
@@ -44,13 +46,14 @@ export interface System {
 /** Starts a system and waits until it takes requests. Whoever starts it stops it. */
 export async function startSystem(options: SystemOptions = {}): Promise<System> {
   const dataDir = await mkdtemp(join(tmpdir(), 'baton-test-'));
+  const model = await modelOf(options, dataDir);
   const servers = await startTestServers();
   const common: Environment = {
     BATON_REDIS_URL: servers.redis.url,
     BATON_NATS_URL: servers.nats.url,
     BATON_DATA_DIR: dataDir,
     BATON_THREADS: '1',
-    BATON_MODEL: options.model ?? tinyStoriesCheckpoint(),
+    BATON_MODEL: model,
     ...options.env,
   };
   const prometheus = async (): Promise<Environment> =>
@@ -103,4 +106,12 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     await stop();
     throw error;
   }
+}
+
+async function modelOf({ model = tinyStoriesCheckpoint(), chatTemplate }: SystemOptions, dataDir: string) {
+  if (chatTemplate === undefined) return model;
+  const copy = join(dataDir, basename(model));
+  await cp(model, copy, { recursive: true });
+  await writeFile(join(copy, 'chat_template.jinja'), chatTemplate);
+  return copy;
 }

@@ -52,4 +52,11 @@ export {
   tenantGenerationsKey,
 } from './names.ts';
 export { parseMessage } from './parse.ts';
-export { type GrammarSource, grammarSourceSchema, type Sampling, samplingSchema } from './sampling.ts';
+export {
+  type GrammarSource,
+  grammarSourceSchema,
+  type JsonGrammar,
+  type Sampling,
+  samplingSchema,
+  type ToolCallsGrammar,
+} from './sampling.ts';

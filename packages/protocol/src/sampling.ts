@@ -1,13 +1,31 @@
 import { z } from 'zod';
 
-/** What the output has to be: any JSON object, or JSON that fits a schema. */
-export const grammarSourceSchema = z.discriminatedUnion('type', [
+const jsonSchema = z.union([z.boolean(), z.record(z.string(), z.unknown())]);
+const jsonGrammars = [
   z.strictObject({ type: z.literal('json_object') }),
-  z.strictObject({
-    type: z.literal('json_schema'),
-    schema: z.union([z.boolean(), z.record(z.string(), z.unknown())]),
-  }),
-]);
+  z.strictObject({ type: z.literal('json_schema'), schema: jsonSchema }),
+] as const;
+const jsonGrammarSchema = z.discriminatedUnion('type', [...jsonGrammars]);
+/** Any JSON object, or JSON that fits a schema. */
+export type JsonGrammar = z.infer<typeof jsonGrammarSchema>;
+
+const toolCallsGrammarSchema = z.strictObject({
+  type: z.literal('tool_calls'),
+  /** The tags around each call. */
+  open: z.string().min(1),
+  close: z.string().min(1),
+  /** What may be called; arguments fit `parameters`. */
+  functions: z.array(z.strictObject({ name: z.string().min(1), parameters: jsonSchema })).min(1),
+  /** Whether there may be more than one call. */
+  parallel: z.boolean(),
+  /** Text that may stand before, between and after calls, or JSON that may stand instead; null where there has to be a call. */
+  otherwise: z.union([z.literal('text'), jsonGrammarSchema]).nullable(),
+});
+/** Calls of functions, in the form in which a chat template has them written. */
+export type ToolCallsGrammar = z.infer<typeof toolCallsGrammarSchema>;
+
+/** What the output has to be. */
+export const grammarSourceSchema = z.discriminatedUnion('type', [...jsonGrammars, toolCallsGrammarSchema]);
 export type GrammarSource = z.infer<typeof grammarSourceSchema>;
 
 /**

@@ -3,6 +3,7 @@ import type { TokenLog } from '@baton/log';
 import type { GenerationQueue } from '@baton/queue';
 import type { SnapshotStore } from '@baton/snapshot';
 import type { FastifyBaseLogger } from 'fastify';
+import type { GrammarChecks } from './api/grammar-checks.ts';
 import type { Documents } from './documents.ts';
 import type { RateLimits } from './limits/rate-limits.ts';
 import type { RunningTasks } from './running-tasks.ts';
@@ -56,6 +57,7 @@ export const defaultGatewaySettings: GatewaySettings = {
 /** Everything that a request needs of the gateway it came to. */
 export interface Gateway {
   readonly model: ServedModel;
+  readonly grammars: GrammarChecks;
   readonly log: TokenLog;
   readonly queue: GenerationQueue;
   /** What gateways remember beside the logs. */

@@ -16,6 +16,7 @@ import {
   fastify,
   LogController,
 } from 'fastify';
+import { GrammarChecks } from './api/grammar-checks.ts';
 import { requireScope } from './auth/access.ts';
 import { checkOrigin } from './auth/origins.ts';
 import type { Documents } from './documents.ts';
@@ -129,6 +130,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   });
   const gateway: Gateway = {
     model,
+    grammars: new GrammarChecks(),
     log,
     queue,
     documents,

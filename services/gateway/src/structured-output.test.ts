@@ -3,7 +3,7 @@ import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
 import type { CompletionCreateParamsNonStreaming } from 'openai/resources/completions';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { Script } from './testing/scripts.ts';
+import { runOn } from './testing/scripts.ts';
 import { type RunningGateway, TestBench } from './testing/test-bench.ts';
 
 let bench: TestBench;
@@ -24,23 +24,6 @@ afterAll(async () => {
   await bench?.stop();
   await engine?.close();
 });
-
-/** What a worker does, as far as it matters here. */
-function runOn(engine: ScriptedEngine): Script {
-  return async (job, writer) => {
-    const { id, tenant, prompt, sampling } = job;
-    const request = { id, tenant, prompt, sampling, replay: [], replayTextLength: 0, promptLogprobsFrom: 0 };
-    let said = 0;
-    for await (const output of engine.generate(request, new AbortController().signal)) {
-      if (output.kind !== 'tokens') continue;
-      const { finish, ...entry } = output;
-      said += entry.tokens.length;
-      await writer.append(entry);
-      const usage = { prompt_tokens: prompt.length, cached_tokens: 0, completion_tokens: said };
-      if (finish) await writer.append({ kind: 'finish', reason: finish, usage });
-    }
-  };
-}
 
 const model = 'hymba-tiny-stories';
 const animal = z.object({

@@ -35,6 +35,7 @@ export function complement(set: readonly CodePoints[]): CodePoints[] {
   return rest;
 }
 
+const utf8 = new TextEncoder();
 const [quote, backslash] = [0x22, 0x5c];
 const escaped = [...Array.from({ length: 0x20 }, (_, point) => point), quote, backslash];
 const plain: readonly CodePoints[] = [
@@ -67,4 +68,5 @@ function utf8Ranges(from: number, to: number): Regular[] {
   return [sequence(...Array.from(first, (b, index) => byte(b, last[index])))];
 }
 
-const utf8 = new TextEncoder();
+/** Any character outside of a string, in UTF-8. */
+export const anyCharacter: Regular = choice(anyCodePoint.flatMap(([from, to]) => utf8Ranges(from, to)));

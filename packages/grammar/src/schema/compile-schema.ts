@@ -1,4 +1,4 @@
-import { automatonOf, Budget } from '../automaton/automaton.ts';
+import { automatonOf, type Budget } from '../automaton/automaton.ts';
 import { anyInteger, anyNumber, type Bound, BoundsError, numbersBetween } from '../automaton/numbers.ts';
 import { automaton, choice, type Expression, type Reference, reference, text } from '../expression.ts';
 import { arrayExpression } from './arrays.ts';
@@ -26,16 +26,17 @@ const decimalPlaces = 6;
 /** Compiles the parts of one schema. */
 export class SchemaCompiler {
   readonly anyValue: Reference = reference();
-  /** Of all automata together. */
-  readonly budget = new Budget();
+  /** Of all automata together, and of those of other schemas beside this one. */
+  readonly budget: Budget;
   readonly #root: unknown;
   readonly #rootPlace: SchemaPlace;
   readonly #referenced = new Map<string, Reference>();
   #schemas = 0;
 
-  constructor(root: unknown, place: SchemaPlace) {
+  constructor(root: unknown, place: SchemaPlace, budget: Budget) {
     this.#root = root;
     this.#rootPlace = place;
+    this.budget = budget;
     this.anyValue.target = choice(anyTypes.map((type) => this.#ofType({}, type, place, 0)));
   }
 

@@ -1,7 +1,7 @@
 import { workerStatusSchema } from '@baton/protocol';
 import { z } from 'zod';
 import { textFormat } from './output-format.ts';
-import { toolDefinition } from './tools.ts';
+import { toolChoice, toolDefinition } from './tools.ts';
 
 /** Seconds since the Unix epoch. */
 const time = z.int();
@@ -151,7 +151,7 @@ const response = z.strictObject({
   store: z.boolean(),
   temperature: z.number(),
   text: z.strictObject({ format: textFormat, verbosity: z.literal('medium') }),
-  tool_choice: z.enum(['auto', 'none']),
+  tool_choice: toolChoice,
   tools: z.array(toolDefinition.extend({ type: z.literal('function') })),
   top_logprobs: count,
   top_p: z.number(),

@@ -12,7 +12,7 @@ import {
 } from './fields.ts';
 import { responseFormat } from './output-format.ts';
 import { refuse } from './parse-request.ts';
-import { chatTools, toolChoice } from './tools.ts';
+import { chatToolChoice, chatTools } from './tools.ts';
 
 const toolCall = z
   .strictObject({
@@ -81,7 +81,7 @@ export const chatRequest = z
     logprobs: optional(z.boolean()),
     top_logprobs: topLogprobs,
     tools: chatTools,
-    tool_choice: toolChoice,
+    tool_choice: chatToolChoice,
 
     audio: unsupportedParameter(),
     function_call: supportedValues('auto', 'none'),

@@ -85,7 +85,7 @@ export const inertFields = {
   prompt_cache_retention: supportedValues('in_memory'),
   service_tier: supportedValues('auto', 'default'),
   moderation: unsupportedParameter(),
-  /** How many calls the model makes is its own decision. */
+  /** False: there is one call at most. */
   parallel_tool_calls: optional(z.boolean()),
 };
 

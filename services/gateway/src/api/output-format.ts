@@ -1,6 +1,5 @@
-import { RequestError } from '@baton/errors';
-import { checkStrict, compileGrammar, SchemaPlace } from '@baton/grammar';
-import type { GrammarSource } from '@baton/protocol';
+import { checkStrict, SchemaPlace } from '@baton/grammar';
+import type { JsonGrammar } from '@baton/protocol';
 import { z } from 'zod';
 import { typed } from './content.ts';
 import { optional } from './fields.ts';
@@ -42,29 +41,10 @@ export const responseFormat = optional(
   ),
 );
 
-export interface FormatPlace {
-  /** The field that holds the format. */
-  readonly format: string;
-  /** The field that holds its schema. */
-  readonly schema: string;
-  /** Whether the model is offered tools. */
-  readonly tools: boolean;
-}
-
-/** The grammar that a format asks for. Throws `RequestError` naming the part of a schema that is not supported. */
-export function grammarOf(format: TextFormat | null | undefined, place: FormatPlace): GrammarSource | null {
+/** The grammar that a format asks for. Throws `RequestError` for a strict schema that is not as OpenAI takes one. */
+export function grammarOf(format: TextFormat | null | undefined, schemaParam: string): JsonGrammar | null {
   if (!format || format.type === 'text') return null;
-  if (place.tools) {
-    throw new RequestError(
-      'unsupported_value',
-      `'${place.format}': ${format.type} leaves no way to call tools; leave them out or set tool_choice to "none"`,
-      place.format,
-    );
-  }
-  const source: GrammarSource =
-    format.type === 'json_object' ? { type: 'json_object' } : { type: 'json_schema', schema: format.schema };
-  if (format.type === 'json_schema' && format.strict)
-    checkStrict(format.schema, new SchemaPlace(place.schema));
-  compileGrammar(source, place.schema);
-  return source;
+  if (format.type === 'json_object') return { type: 'json_object' };
+  if (format.strict) checkStrict(format.schema, new SchemaPlace(schemaParam));
+  return { type: 'json_schema', schema: format.schema };
 }

@@ -47,7 +47,13 @@ describe('chat request', () => {
       'invalid_value',
       'tools[0].function.name',
     ],
-    ['a forced tool', { ...chat, tool_choice: 'required' }, 'unsupported_value', 'tool_choice'],
+    [
+      'a choice of a built-in tool',
+      { ...chat, tool_choice: { type: 'custom', custom: { name: 'x' } } },
+      'unsupported_value',
+      'tool_choice.type',
+    ],
+    ['a choice that is none', { ...chat, tool_choice: 'maybe' }, 'invalid_value', 'tool_choice'],
     [
       'a format nobody knows',
       { ...chat, response_format: { type: 'xml' } },

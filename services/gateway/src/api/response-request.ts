@@ -13,7 +13,7 @@ import {
 import { type InputItem, inputItem } from './items.ts';
 import { responseTextFormat } from './output-format.ts';
 import { refuse } from './parse-request.ts';
-import { responseTools, toolChoice } from './tools.ts';
+import { responseToolChoice, responseTools } from './tools.ts';
 
 const fields = {
   model: modelField,
@@ -32,7 +32,7 @@ const fields = {
   max_output_tokens: optional(z.int().min(1)),
   store: optional(z.boolean()),
   tools: responseTools,
-  tool_choice: toolChoice,
+  tool_choice: responseToolChoice,
   top_logprobs: topLogprobs,
 
   access_programs: unsupportedParameter(),

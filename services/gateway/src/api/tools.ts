@@ -7,7 +7,7 @@ const definition = {
   description: optional(z.string()),
   /** JSON Schema of the arguments, for the model to read. */
   parameters: optional(z.record(z.string(), z.unknown())),
-  /** Accepted: arguments are what the model wrote, as JSON, whether strict or not. */
+  /** Arguments then always fit `parameters`; else they do where a call is forced, and the schema is one that can be kept to. */
   strict: optional(z.boolean()),
 };
 
@@ -53,5 +53,44 @@ export const responseTools = optional(
     ),
 );
 
-/** Whether the model may call: nothing makes it do so, or call this one and not that. */
-export const toolChoice = supportedValues('auto', 'none');
+const modes = z.enum(['none', 'auto', 'required']);
+const choices = ['function', 'allowed_tools'] as const;
+const type = z.literal('function');
+const name = z.string();
+const allowedMode = z.enum(['auto', 'required']);
+
+const responseChoice = z.strictObject({ type, name });
+const responseAllowed = z.strictObject({
+  type: z.literal('allowed_tools'),
+  mode: allowedMode,
+  tools: z.array(typed(kinds, responseChoice)).min(1),
+});
+/** What a response's object repeats. */
+export const toolChoice = z.union([modes, responseChoice, responseAllowed]);
+export type ToolChoice = z.output<typeof toolChoice>;
+
+/** `tool_choice` of a response. */
+export const responseToolChoice = optional(
+  z.union([modes, typed(choices, z.discriminatedUnion('type', [responseChoice, responseAllowed]))]),
+);
+
+const chatChoice = z.strictObject({ type, function: z.strictObject({ name }) });
+const chatAllowed = z.strictObject({
+  type: z.literal('allowed_tools'),
+  allowed_tools: z.strictObject({ mode: allowedMode, tools: z.array(typed(kinds, chatChoice)).min(1) }),
+});
+
+/** `tool_choice` of a chat completion; becomes what a response's is. */
+export const chatToolChoice = optional(
+  z.union([
+    modes,
+    typed(choices, z.discriminatedUnion('type', [chatChoice, chatAllowed])).transform(
+      (choice): ToolChoice => {
+        if (choice.type === 'function') return { type: 'function', name: choice.function.name };
+        const { mode, tools } = choice.allowed_tools;
+        const named = tools.map((tool) => ({ type: tool.type, name: tool.function.name }));
+        return { type: 'allowed_tools', mode, tools: named };
+      },
+    ),
+  ]),
+);

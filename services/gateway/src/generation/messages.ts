@@ -1,8 +1,6 @@
 import { RequestError } from '@baton/errors';
 import type { ChatMessage, ToolCallFormat } from '@baton/hymba/tokenizer';
 import type { Item } from '../api/items.ts';
-import type { ToolDefinition } from '../api/tools.ts';
-import type { ToolCallRules } from '../render/output-parser.ts';
 import type { ServedModel } from '../served-model.ts';
 
 /** A message as the chat template gets it. */
@@ -25,13 +23,6 @@ export function requireToolCalls({ tokenizer }: ServedModel, param: string): Too
     `'${param}': this model has no tools, since its chat template has no place for them`,
     param,
   );
-}
-
-/** How to read the output of a request that offers `tools`; null where it offers none. Throws as `requireToolCalls`. */
-export function toolCallRulesOf(model: ServedModel, tools: readonly ToolDefinition[]): ToolCallRules | null {
-  if (tools.length === 0) return null;
-  const { open, close } = requireToolCalls(model, 'tools');
-  return { open, close, names: tools.map(({ name }) => name) };
 }
 
 /** An assistant's message with its calls, in the form that its chat template reads or writes. */

@@ -15,11 +15,11 @@ import {
   requireIdle,
 } from './conversation-store.ts';
 import { follow } from './follow.ts';
-import { toolCallRulesOf } from './messages.ts';
 import type { Origin } from './origin.ts';
 import { requireModel } from './prompt.ts';
 import { resolveItem } from './resolve-item.ts';
 import { enqueue, type Generation, subscribe } from './submit.ts';
+import { toolUse } from './tool-use.ts';
 
 /** How a response is asked for, beside its body. */
 export interface ResponseOrigin extends Origin {
@@ -80,10 +80,18 @@ async function responseJob(
     body.input.map((item, i) => resolveItem(gateway, item, `input[${i}].id`, known)),
   );
   const instructions = body.instructions || null;
-  const tools = body.tools ?? [];
-  const rules = toolCallRulesOf(model, tools);
-  const called = body.tool_choice === 'none' ? null : rules;
-  const turn = { items, instructions, tools: called ? tools : [] };
+  const { tools, rules, grammar } = toolUse(
+    {
+      tools: body.tools,
+      choice: body.tool_choice,
+      parallel: body.parallel_tool_calls,
+      format: grammarOf(body.text?.format, 'text.format.schema'),
+    },
+    { formatSchema: 'text.format.schema', parameters: (i) => `tools[${i}].parameters` },
+    model,
+    gateway.grammars,
+  );
+  const turn = { items, instructions, tools };
   const { prompt, ...beginning } = conversation
     ? await conversationTurn(gateway, conversation, turn)
     : body.previous_response_id
@@ -100,11 +108,7 @@ async function responseJob(
       logprobs: withLogprobs || body.top_logprobs ? (body.top_logprobs ?? 0) : null,
       promptLogprobs: null,
       defaultSeed: seed,
-      grammar: grammarOf(body.text?.format, {
-        format: 'text.format',
-        schema: 'text.format.schema',
-        tools: called !== null,
-      }),
+      grammar,
     },
     prompt,
     model,
@@ -123,9 +127,9 @@ async function responseJob(
     prompt_cache_key: body.prompt_cache_key ?? null,
     safety_identifier: body.safety_identifier ?? null,
     text_format: body.text?.format ?? { type: 'text' },
-    tool_choice: body.tool_choice === 'none' ? 'none' : 'auto',
-    tool_calls: called,
-    tools,
+    tool_choice: body.tool_choice ?? 'auto',
+    tool_calls: rules,
+    tools: body.tools ?? [],
     top_logprobs: body.top_logprobs ?? 0,
     top_p: body.top_p ?? sampling.top_p,
     user: body.user ?? null,

@@ -27,6 +27,22 @@ describe('parseOutput', () => {
       [{ kind: 'call', name: 'now', arguments: '{}' }, add],
     ],
     [
+      'the tag that closes a call, where it is in a string of it',
+      '<toolcall>{"name":"add","arguments":{"a":"\\"</toolcall>"}}</toolcall> <toolcall>{"name":"now"}</toolcall>',
+      [
+        { kind: 'call', name: 'add', arguments: '{"a":"\\"</toolcall>"}' },
+        { kind: 'call', name: 'now', arguments: '{}' },
+      ],
+    ],
+    [
+      'a call after one with a quote too many',
+      '<toolcall>{"name":"add}</toolcall> <toolcall>{"name":"now"}</toolcall>',
+      [
+        { kind: 'text', text: '<toolcall>{"name":"add}</toolcall>' },
+        { kind: 'call', name: 'now', arguments: '{}' },
+      ],
+    ],
+    [
       'a function nobody offered as text',
       '<toolcall>{"name":"rm"}</toolcall>',
       [{ kind: 'text', text: '<toolcall>{"name":"rm"}</toolcall>' }],
@@ -53,6 +69,8 @@ describe('OutputParser', () => {
       '</toolcall>',
       '{"name":"add","arguments":{"a":1}}',
       '{"name":"now"}',
+      '{"name":"now","arguments":{"b":"</toolcall>"}}',
+      '"',
       ' ',
       '\n',
       '<tool',

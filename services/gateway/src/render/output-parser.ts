@@ -46,7 +46,7 @@ export class OutputParser {
       if (this.#afterCall) this.#held = this.#held.trimStart();
       const start = this.#held.indexOf(open);
       if (start < 0) break;
-      const end = this.#held.indexOf(close, start);
+      const end = endOfCall(this.#held, start + open.length, close);
       if (end < 0 && !atEnd) {
         parts.push(...this.#say(this.#held.slice(0, start).trimEnd()));
         this.#held = this.#held.slice(this.#held.slice(0, start).trimEnd().length);
@@ -54,8 +54,11 @@ export class OutputParser {
       }
       const body = this.#held.slice(start + open.length, end < 0 ? undefined : end);
       const calls = callsIn(body, names);
-      const after = end < 0 ? this.#held.length : end + close.length;
+      let after = end < 0 ? this.#held.length : end + close.length;
       if (calls === null) {
+        // A quote too many may have hidden where it closed.
+        const closed = this.#held.indexOf(close, start + open.length);
+        after = closed < 0 ? after : closed + close.length;
         parts.push(...this.#say(this.#held.slice(0, after)));
       } else {
         parts.push(...this.#say(this.#held.slice(0, start).trimEnd()), ...calls);
@@ -96,6 +99,18 @@ function joinText(parts: readonly OutputPart[]): OutputPart[] {
 
 function textPart(text: string): OutputPart[] {
   return text === '' ? [] : [{ kind: 'text', text }];
+}
+
+/** Where a call that began before `from` closes: at the first tag that is in no string of its JSON; -1 where there is none. */
+function endOfCall(text: string, from: number, close: string): number {
+  if (text.indexOf(close, from) < 0) return -1;
+  let inString = false;
+  for (let at = from; at < text.length; at++) {
+    if (inString && text[at] === '\\') at++;
+    else if (text[at] === '"') inString = !inString;
+    else if (!inString && text.startsWith(close, at)) return at;
+  }
+  return -1;
 }
 
 /** Without white space at its end, which a call may follow, and without what may be the beginning of `open`. */

@@ -3,7 +3,7 @@ import { type GenerationJob, type LogState, parseMessage } from '@baton/protocol
 import { z } from 'zod';
 import { itemSchema } from '../api/items.ts';
 import { type TextFormat, textFormat } from '../api/output-format.ts';
-import { toolDefinition } from '../api/tools.ts';
+import { toolChoice, toolDefinition } from '../api/tools.ts';
 import type { TokenNames } from './logprobs.ts';
 import { type OutputMessage, outputItems } from './output-items.ts';
 import { toolCallRules } from './output-parser.ts';
@@ -26,7 +26,7 @@ const responseEcho = z.strictObject({
   prompt_cache_key: z.string().nullable(),
   safety_identifier: z.string().nullable(),
   text_format: textFormat.default({ type: 'text' }),
-  tool_choice: z.enum(['auto', 'none']),
+  tool_choice: toolChoice,
   /** How calls are told from text in the output; null where nothing may be called. */
   tool_calls: toolCallRules.nullable(),
   tools: z.array(toolDefinition),

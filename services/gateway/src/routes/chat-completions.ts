@@ -9,17 +9,12 @@ import { choiceSeed, resolveSampling } from '../api/resolve-sampling.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
 import { finish } from '../generation/follow.ts';
 import { leave } from '../generation/leave.ts';
-import {
-  callingMessage,
-  requireToolCalls,
-  resultMessage,
-  type TurnMessage,
-  toolCallRulesOf,
-} from '../generation/messages.ts';
+import { callingMessage, requireToolCalls, resultMessage, type TurnMessage } from '../generation/messages.ts';
 import { type Origin, originOf } from '../generation/origin.ts';
 import { chatPrompt, requireModel } from '../generation/prompt.ts';
 import { sharedPrefix } from '../generation/shared-prefix.ts';
 import { startAll } from '../generation/submit.ts';
+import { toolUse } from '../generation/tool-use.ts';
 import { type ChatEcho, chatChunks, chatCompletion, chatUsageChunk } from '../render/chat.ts';
 import type { CompletionHead } from '../render/completion-head.ts';
 import type { ServedModel } from '../served-model.ts';
@@ -68,16 +63,25 @@ export function chatCompletionRoutes(app: FastifyInstance, gateway: Gateway): vo
 function chatJobs(
   body: ChatRequest,
   { id, created_at, seed }: Origin,
-  { model, tenant }: TenantGateway,
+  { model, tenant, grammars }: TenantGateway,
 ): { head: CompletionHead; jobs: GenerationJob[] } {
   requireModel(body.model, model);
-  const offered = body.tools ?? [];
-  const tool_calls = toolCallRulesOf(model, offered);
-  const tools = body.tool_choice === 'none' ? [] : offered;
+  const schemaParam = 'response_format.json_schema.schema';
+  const { tools, rules, grammar } = toolUse(
+    {
+      tools: body.tools,
+      choice: body.tool_choice,
+      parallel: body.parallel_tool_calls,
+      format: grammarOf(body.response_format, schemaParam),
+    },
+    { formatSchema: schemaParam, parameters: (i) => `tools[${i}].function.parameters` },
+    model,
+    grammars,
+  );
   const messages = body.messages.map((message, i) => chatMessage(message, model, `messages[${i}]`));
   const prompt = chatPrompt(messages, tools, model);
   const shared = sharedPrefix(prompt, messages, tools, model);
-  const echo: ChatEcho = { tool_calls: tools.length > 0 ? tool_calls : null };
+  const echo: ChatEcho = { tool_calls: rules };
   const maxTokens = body.max_completion_tokens ?? body.max_tokens;
   const sampling = resolveSampling(
     body,
@@ -94,11 +98,7 @@ function chatJobs(
       logprobs: body.logprobs ? (body.top_logprobs ?? 0) : null,
       promptLogprobs: null,
       defaultSeed: seed,
-      grammar: grammarOf(body.response_format, {
-        format: 'response_format',
-        schema: 'response_format.json_schema.schema',
-        tools: tools.length > 0,
-      }),
+      grammar,
     },
     prompt,
     model,

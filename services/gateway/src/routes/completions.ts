@@ -72,7 +72,7 @@ export function completionRoutes(app: FastifyInstance, gateway: Gateway): void {
 function completionJobs(
   body: CompletionRequest,
   { id, created_at, seed }: Origin,
-  { model, tenant }: TenantGateway,
+  { model, tenant, grammars }: TenantGateway,
 ): { head: CompletionHead; jobs: GenerationJob[] } {
   requireModel(body.model, model);
   const choices = body.n ?? 1;
@@ -83,11 +83,9 @@ function completionJobs(
       'prompt',
     );
   }
-  const grammar = grammarOf(body.response_format, {
-    format: 'response_format',
-    schema: 'response_format.json_schema.schema',
-    tools: false,
-  });
+  const schemaParam = 'response_format.json_schema.schema';
+  const grammar = grammarOf(body.response_format, schemaParam);
+  if (grammar) grammars.check(grammar, schemaParam);
   const jobs = body.prompt.flatMap((given, p) => {
     const param = body.prompt.length === 1 ? 'prompt' : `prompt[${p}]`;
     const prompt = plainPrompt(given, param, model);

@@ -1,3 +1,4 @@
+import type { Engine } from '@baton/engine';
 import { Detokenizer, type Tokenizer } from '@baton/hymba/tokenizer';
 import type { LogWriter } from '@baton/log';
 import type { GenerationJob } from '@baton/protocol';
@@ -42,6 +43,22 @@ export function sayText(text: string): Script {
       await writer.append({ kind: 'tokens', tokens: [token], text: detokenizer.push(token) });
     }
     await finish(job, writer, 'stop', tokens.length);
+  };
+}
+
+/** What a worker does with its engine, as far as it matters to a gateway. */
+export function runOn(engine: Engine): Script {
+  return async (job, writer) => {
+    const { id, tenant, prompt, sampling } = job;
+    const request = { id, tenant, prompt, sampling, replay: [], replayTextLength: 0, promptLogprobsFrom: 0 };
+    let said = 0;
+    for await (const output of engine.generate(request, new AbortController().signal)) {
+      if (output.kind !== 'tokens') continue;
+      const { finish: reason, ...entry } = output;
+      said += entry.tokens.length;
+      await writer.append(entry);
+      if (reason && reason !== 'cancelled') await finish(job, writer, reason, said);
+    }
   };
 }
 
