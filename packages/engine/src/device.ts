@@ -8,10 +8,13 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 /** What a model can run on. */
 export type Device = 'cpu' | 'webgpu' | 'cuda';
 
-/** Why nothing runs on `device` here, or null where it does. Tries it with a model of one multiplication. */
-export async function deviceProblem(device: Device): Promise<string | null> {
+/** Why nothing runs on `device` here, or null where it does. Tries it with the bytes of a model from `x`, one float32. */
+export async function deviceProblem(
+  device: Device,
+  model: Uint8Array = buildProbe(),
+): Promise<string | null> {
   try {
-    const probe = await InferenceSession.create(buildProbe(), {
+    const probe = await InferenceSession.create(model, {
       executionProviders: [device],
       // What is said here is said by the answer.
       logSeverityLevel: 4,

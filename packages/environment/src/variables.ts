@@ -68,6 +68,8 @@ export const variables = {
     .optional(),
   /** How a checkpoint's large matrices are stored when it is converted on first use. Unset: fp32. */
   BATON_WEIGHTS: z.enum(['fp32', 'int8', 'int4'], 'must be fp32, int8 or int4').optional(),
+  /** What keys and values are rounded to when they are computed. Unset: float32 with fp32 weights, float16 with others. */
+  BATON_KV_CACHE: z.enum(['float32', 'float16'], 'must be float32 or float16').optional(),
   /** Threads the model computes with. Unset: all cores, shared out among the workers of one `npm start`. */
   BATON_THREADS: wholeNumber(1, 1024).optional(),
   /** What a worker's model runs on: cpu, webgpu, cuda, or auto for CUDA where its files were fetched, else the CPU. */

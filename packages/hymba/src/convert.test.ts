@@ -42,6 +42,7 @@ describe('convert', () => {
     expect(model).toMatchObject({
       folder: out,
       weightForm: 'fp32',
+      kvCache: 'float32',
       config: { layers: 6, metaTokens: 12 },
     });
     expect((await readdir(out)).sort()).toEqual([
@@ -70,6 +71,13 @@ describe('convert', () => {
     expect((await convert(sharded, join(folder, 'out-sharded'))).fingerprint).toBe(fingerprint);
     await flipLastByte(join(whole, 'model.safetensors'));
     expect((await convert(whole, join(folder, 'out-changed'))).fingerprint).not.toBe(fingerprint);
+  });
+
+  it('gives another fingerprint for another KV cache, since the states are others', async () => {
+    const { fingerprint } = await convert(golden, out);
+    const other = await convert(golden, `${out}-2`, { kvCache: 'float16' });
+    expect(other.kvCache).toBe('float16');
+    expect(other.fingerprint).not.toBe(fingerprint);
   });
 
   it('leaves nothing behind where it fails or is stopped in the middle', async () => {
@@ -185,6 +193,29 @@ describe('ensureConverted', () => {
   it('uses a converted folder as it is', async () => {
     await convert(checkpoint, out);
     expect(await ensure(out)).toMatchObject({ converted: false, folder: out });
+  });
+
+  it('keeps what differs in weights or KV cache apart, and refuses a converted folder of another', async () => {
+    const forms = [
+      {},
+      { kvCache: 'float16' },
+      { weights: 'int4' },
+      { weights: 'int4', kvCache: 'float32' },
+    ] as const;
+    const models = [];
+    for (const form of forms) models.push(await ensureConverted(checkpoint, cache, form));
+    expect(models.map(({ weightForm, kvCache }) => `${weightForm} ${kvCache}`)).toEqual([
+      'fp32 float32',
+      'fp32 float16',
+      'int4 float16',
+      'int4 float32',
+    ]);
+    expect(new Set(models.map(({ folder }) => folder)).size).toBe(forms.length);
+    const there = String(models[0]?.folder);
+    await expect(ensureConverted(there, cache, { kvCache: 'float16' })).rejects.toThrow(
+      /float32 KV cache already; for float16/,
+    );
+    await expect(ensureConverted(there, cache, { weights: 'int4' })).rejects.toThrow(/fp32 already/);
   });
 
   it('notices a checkpoint that changed in place, even to the same size and time', async () => {

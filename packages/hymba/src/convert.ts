@@ -13,6 +13,7 @@ import {
 import { buildGraph } from './graphs/build.ts';
 import { type GraphName, graphFiles } from './graphs/contract.ts';
 import { explainDiskError } from './hub/disk-errors.ts';
+import { defaultKvCache, type KvCacheForm } from './kv-cache-form.ts';
 import { Checkpoint } from './safetensors/checkpoint.ts';
 import type { WeightForm } from './weights/forms.ts';
 import { WeightLayout, weightsFile } from './weights/layout.ts';
@@ -31,6 +32,8 @@ export const companionFiles = [
 export interface ConvertOptions {
   /** How the large matrices are to be stored; `fp32` unless said otherwise. */
   readonly weights?: WeightForm | undefined;
+  /** What keys and values are rounded to; unless said otherwise float32 with fp32 weights and float16 with others. */
+  readonly kvCache?: KvCacheForm | undefined;
   readonly onProgress?: (progress: WriteProgress) => void;
   /** Ends the conversion with the signal's reason. */
   readonly signal?: AbortSignal;
@@ -52,13 +55,13 @@ export function isPartialOf(name: string, sibling: string): boolean {
 export async function convert(
   checkpointDir: string,
   outDir: string,
-  { weights = 'fp32', onProgress, signal }: ConvertOptions = {},
+  { weights = 'fp32', kvCache = defaultKvCache(weights), onProgress, signal }: ConvertOptions = {},
 ): Promise<ConvertedModel> {
   const out = resolve(outDir);
   const temporary = join(dirname(out), partialName(basename(out)));
   try {
     await mkdir(temporary, { recursive: true });
-    const manifest = await writeModel(checkpointDir, temporary, weights, (progress) => {
+    const manifest = await writeModel(checkpointDir, temporary, { weights, kvCache }, (progress) => {
       signal?.throwIfAborted();
       onProgress?.(progress);
     });
@@ -73,7 +76,7 @@ export async function convert(
 async function writeModel(
   checkpointDir: string,
   folder: string,
-  weightForm: WeightForm,
+  { weights: weightForm, kvCache }: { readonly weights: WeightForm; readonly kvCache: KvCacheForm },
   onProgress: (progress: WriteProgress) => void,
 ): Promise<Manifest> {
   const config = await readConfig(checkpointDir);
@@ -92,16 +95,23 @@ async function writeModel(
   const hashes: string[] = [];
   for (const mode of Object.keys(graphFiles) as GraphName[]) {
     const file = join(folder, graphFiles[mode]);
-    await writeFile(file, buildGraph(mode, config, layout), { flush: true });
+    await writeFile(file, buildGraph(mode, { config, layout, kvCache }), { flush: true });
     files[graphFiles[mode]] = await describe(file);
     hashes.push(files[graphFiles[mode]]?.sha256 ?? '');
   }
   const weights = await writeWeights(join(folder, weightsFile), { config, layout, checkpoint }, onProgress);
   files[weightsFile] = { bytes: layout.bytes, sha256: weights };
 
-  const decisive = JSON.stringify({ format: modelFormat, weightForm, config, graphs: hashes, weights });
+  const decisive = JSON.stringify({
+    format: modelFormat,
+    weightForm,
+    kvCache,
+    config,
+    graphs: hashes,
+    weights,
+  });
   const fingerprint = createHash('sha256').update(decisive).digest('hex');
-  const manifest: Manifest = { format: modelFormat, fingerprint, weightForm, files };
+  const manifest: Manifest = { format: modelFormat, fingerprint, weightForm, kvCache, files };
   await writeFile(join(folder, manifestFile), `${JSON.stringify(manifest, null, 2)}\n`, { flush: true });
   return manifest;
 }

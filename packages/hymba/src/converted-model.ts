@@ -5,11 +5,12 @@ import { CheckpointError } from '@baton/errors';
 import { z } from 'zod';
 import { type HymbaConfig, readConfig } from './config.ts';
 import { graphFiles } from './graphs/contract.ts';
+import { type KvCacheForm, kvCacheForms } from './kv-cache-form.ts';
 import { type WeightForm, weightForms } from './weights/forms.ts';
 import { weightsFile } from './weights/layout.ts';
 
 /** Counts changes of the graphs, of the weights file's layout and of the manifest itself. */
-export const modelFormat = 7;
+export const modelFormat = 8;
 export const manifestFile = 'baton.json';
 
 const sha256 = z.hash('sha256');
@@ -18,6 +19,7 @@ const manifestSchema = z.object({
   /** SHA-256 of what decides the arithmetic: configuration, weights, their form, graphs. */
   fingerprint: sha256,
   weightForm: z.enum(weightForms),
+  kvCache: z.enum(kvCacheForms),
   files: z.record(z.string().regex(/^[\w.-]+$/), z.object({ bytes: z.int().positive(), sha256 })),
 });
 export type Manifest = z.infer<typeof manifestSchema>;
@@ -28,6 +30,7 @@ export interface ConvertedModel {
   readonly config: HymbaConfig;
   readonly fingerprint: string;
   readonly weightForm: WeightForm;
+  readonly kvCache: KvCacheForm;
   /** Size of the weights file. */
   readonly weightBytes: number;
 }
@@ -55,9 +58,9 @@ export async function openModel(folder: string): Promise<ConvertedModel> {
       .digest('hex');
     if (found !== expected.sha256) throw damaged(file, 'its contents are not those that its manifest names');
   }
-  const { fingerprint, weightForm, files } = manifest;
+  const { fingerprint, weightForm, kvCache, files } = manifest;
   const weightBytes = files[weightsFile]?.bytes ?? 0;
-  return { folder, config: await readConfig(folder), fingerprint, weightForm, weightBytes };
+  return { folder, config: await readConfig(folder), fingerprint, weightForm, kvCache, weightBytes };
 }
 
 async function readManifest(folder: string): Promise<Manifest> {

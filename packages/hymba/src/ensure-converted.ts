@@ -6,21 +6,21 @@ import { checkpointHash } from './checkpoint-hash.ts';
 import { type ConvertOptions, convert, isPartialOf } from './convert.ts';
 import { type ConvertedModel, manifestFile, modelFormat, openModel } from './converted-model.ts';
 import { explainDiskError } from './hub/disk-errors.ts';
-import type { WeightForm } from './weights/forms.ts';
+import { defaultKvCache } from './kv-cache-form.ts';
 
 /**
  * Opens a model that is converted already, or converts a checkpoint once: its converted folder stays in `cacheDir`, under
- * the hash of the checkpoint and the weight form. Of several processes that ask at once one converts and the others wait for it; one that
+ * the hash of the checkpoint and its forms of weights and cache. Of several processes that ask at once one converts and the others wait for it; one that
  * died in the middle holds them up for ten seconds. Throws as `convert` and `openModel` do, and `ConfigurationError` where
- * a converted model has other weights than `weights` asks for.
+ * a converted model has other forms than are asked for.
  */
 export async function ensureConverted(
   model: string,
   cacheDir: string,
   options: ConvertOptions = {},
 ): Promise<ConvertedModel> {
-  if (await isConverted(model)) return openConverted(model, options.weights);
-  const target = await cachePath(model, cacheDir, options.weights ?? 'fp32').catch((error: unknown) => {
+  if (await isConverted(model)) return openConverted(model, options);
+  const target = await cachePath(model, cacheDir, options).catch((error: unknown) => {
     throw explainDiskError(error, cacheDir);
   });
   const cached = await openModel(target).catch(() => null);
@@ -44,18 +44,29 @@ export async function ensureConverted(
   }
 }
 
-async function openConverted(folder: string, weights: WeightForm | undefined): Promise<ConvertedModel> {
+async function openConverted(folder: string, { weights, kvCache }: ConvertOptions): Promise<ConvertedModel> {
   const model = await openModel(folder);
-  if (weights === undefined || weights === model.weightForm) return model;
-  throw new ConfigurationError(
-    `${folder} is converted to ${model.weightForm} already; for ${weights}, give the folder of its checkpoint`,
-  );
+  if (weights !== undefined && weights !== model.weightForm) {
+    throw new ConfigurationError(
+      `${folder} is converted to ${model.weightForm} already; for ${weights}, give the folder of its checkpoint`,
+    );
+  }
+  if (kvCache !== undefined && kvCache !== model.kvCache) {
+    throw new ConfigurationError(
+      `${folder} is converted for a ${model.kvCache} KV cache already; for ${kvCache}, give the folder of its checkpoint`,
+    );
+  }
+  return model;
 }
 
-async function cachePath(model: string, cacheDir: string, weights: WeightForm): Promise<string> {
+async function cachePath(
+  model: string,
+  cacheDir: string,
+  { weights = 'fp32', kvCache = defaultKvCache(weights) }: ConvertOptions,
+): Promise<string> {
   await mkdir(cacheDir, { recursive: true });
   const hash = await checkpointHash(model, join(cacheDir, 'hashes'));
-  return join(cacheDir, `${hash.slice(0, 32)}-${weights}-v${modelFormat}`);
+  return join(cacheDir, `${hash.slice(0, 32)}-${weights}-${kvCache}-v${modelFormat}`);
 }
 
 /** Whoever holds the lock is alone here: what is there is damaged or was left by a process that died. */

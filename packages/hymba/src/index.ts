@@ -5,7 +5,7 @@ export { embeddedModel } from './embedded-model.ts';
 export { ensureConverted, isConverted } from './ensure-converted.ts';
 export { type GraphMode, graphFiles, graphNames, maskedBias } from './graphs/contract.ts';
 export { linearsGraph, linearsNames } from './graphs/linears.ts';
-export { buildProbe } from './graphs/probe.ts';
+export { buildFloat16Probe, buildProbe } from './graphs/probe.ts';
 export {
   buildFill,
   buildPad,
@@ -16,6 +16,7 @@ export {
   type WebGpuState,
   webGpuStates,
 } from './graphs/webgpu/states.ts';
+export { type KvCacheForm, kvCacheForms } from './kv-cache-form.ts';
 export { type RandomCheckpointOptions, writeRandomCheckpoint } from './random-checkpoint.ts';
 export { type ReferenceName, referenceConfig, referenceNames } from './reference-configs.ts';
 export { Checkpoint } from './safetensors/checkpoint.ts';

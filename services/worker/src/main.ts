@@ -14,6 +14,7 @@ async function main(): Promise<void> {
     'BATON_MODEL',
     'BATON_MODEL_NAME',
     'BATON_WEIGHTS',
+    'BATON_KV_CACHE',
     'BATON_DATA_DIR',
     'BATON_REDIS_URL',
     'BATON_NATS_URL',
@@ -53,6 +54,7 @@ async function main(): Promise<void> {
 
   const model = await ensureConverted(env.BATON_MODEL ?? embeddedModel, join(env.BATON_DATA_DIR, 'models'), {
     weights: env.BATON_WEIGHTS,
+    kvCache: env.BATON_KV_CACHE,
   });
   let stateBytes = 0;
   const engine = await createEngine(

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CheckpointError, ConfigurationError, MessageError, RequestError } from '@baton/errors';
-import { convert, graphFiles } from '@baton/hymba';
+import { buildFloat16Probe, convert, graphFiles } from '@baton/hymba';
 import { exampleJob } from '@baton/protocol/testing';
 import { goldenCheckpoint, goldenNames } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -214,7 +214,7 @@ describe.skipIf(missing)(`a sequence on WebGPU${reason}`, () => {
 
   it('may have int4 weights', async () => {
     const int4 = join(folder, 'int4');
-    await convert(goldenCheckpoint('no-sharing'), int4, { weights: 'int4' });
+    await convert(goldenCheckpoint('no-sharing'), int4, { weights: 'int4', kvCache: 'float32' });
     const [gpu, cpu] = [await WebGpuRunner.open(int4), await ModelRunner.open(int4, { threads: 1 })];
     const found = await feed(gpu, gpu.newState(), ids.slice(0, 9), 8);
     const expected = await feed(cpu, cpu.newState(), ids.slice(0, 9), 8);
@@ -238,4 +238,26 @@ it('refuses int8 weights, which WebGPU cannot multiply', async () => {
   await convert(goldenCheckpoint('no-sharing'), join(folder, 'model'), { weights: 'int8' });
   await expect(WebGpuRunner.open(join(folder, 'model'))).rejects.toThrow(ConfigurationError);
   await rm(folder, { recursive: true });
+});
+
+it.skipIf(missing)(`rounds keys and values to float16, or says that this GPU has none${reason}`, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'baton-webgpu-'));
+  await convert(goldenCheckpoint('no-sharing'), join(folder, 'model'), { kvCache: 'float16' });
+  try {
+    const runner = await WebGpuRunner.open(join(folder, 'model')).catch((error: unknown) => error);
+    if ((await deviceProblem('webgpu', buildFloat16Probe())) !== null) {
+      expect(runner).toBeInstanceOf(ConfigurationError);
+      expect(String(runner)).toContain('set BATON_KV_CACHE to float32');
+      return;
+    }
+    if (!(runner instanceof WebGpuRunner)) throw runner;
+    const state = runner.newState();
+    await feed(runner, state, [5, 6, 7, 8], 3);
+    for (const { keys, values } of (await runner.exportState(state)).caches) {
+      expect([...keys, ...values].map(Math.f16round)).toEqual([...keys, ...values]);
+    }
+    await runner.close();
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

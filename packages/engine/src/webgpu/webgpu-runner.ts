@@ -1,9 +1,17 @@
 import { join } from 'node:path';
 import { BatonError, ConfigurationError, ServerError } from '@baton/errors';
-import { type ConvertedModel, graphFiles, graphNames, type HymbaConfig, openModel } from '@baton/hymba';
+import {
+  buildFloat16Probe,
+  type ConvertedModel,
+  graphFiles,
+  graphNames,
+  type HymbaConfig,
+  openModel,
+} from '@baton/hymba';
 import type { InferenceSession } from 'onnxruntime-node';
 import type { Runner, StateStep, Step } from '../batch/runner.ts';
 import { checkStep } from '../check-step.ts';
+import { deviceProblem } from '../device.ts';
 import type { EngineModel } from '../engine.ts';
 import { checkSessionState, type SessionState, type StateDelta, tokensOf } from '../state/session-state.ts';
 import { type StateLayout, stateLayout } from '../state/state-layout.ts';
@@ -51,7 +59,8 @@ export class WebGpuRunner implements Runner<GpuSequence> {
 
   /**
    * Opens a converted model's folder. Throws `CheckpointError` for one that is damaged, or that has an operator which
-   * would not run on the GPU, `ConfigurationError` for one with int8 weights.
+   * would not run on the GPU, `ConfigurationError` for one with int8 weights, or with a float16 KV cache
+   * where the GPU has no float16.
    */
   static async open(folder: string, options: WebGpuRunnerOptions = {}): Promise<WebGpuRunner> {
     const { slots = 1, chunk = 256, profile, onProgress = () => {} } = options;
@@ -60,6 +69,11 @@ export class WebGpuRunner implements Runner<GpuSequence> {
     if (converted.weightForm === 'int8') {
       throw new ConfigurationError(
         `${folder} has int8 weights, which WebGPU cannot multiply; set BATON_WEIGHTS to int4 or fp32, or BATON_DEVICE to cpu`,
+      );
+    }
+    if (converted.kvCache === 'float16' && (await deviceProblem('webgpu', buildFloat16Probe())) !== null) {
+      throw new ConfigurationError(
+        `${folder} rounds keys and values to float16, which this GPU does not have; set BATON_KV_CACHE to float32, or BATON_DEVICE to cpu`,
       );
     }
     onProgress('opening the graphs on the GPU');

@@ -1,6 +1,6 @@
 import type { KvCacheSpec } from '../config.ts';
 import { float, int, ints, type Value } from '../onnx/index.ts';
-import { type GraphContext, sizes, weight } from './context.ts';
+import { asCached, type GraphContext, sizes, weight } from './context.ts';
 import { type GraphMode, graphNames } from './contract.ts';
 
 /** What all caches of one kind share in a pass. */
@@ -45,8 +45,8 @@ export function rotate(context: GraphContext, x: Value, heads: number): Value {
  */
 export function newRows(context: GraphContext, cache: number, keys: Value, values: Value): void {
   const { config } = context;
-  headRows(context, keys, config.keySize, graphNames.newKeys(cache));
-  headRows(context, values, config.valueSize, graphNames.newValues(cache));
+  headRows(context, asCached(context, keys), config.keySize, graphNames.newKeys(cache));
+  headRows(context, asCached(context, values), config.valueSize, graphNames.newValues(cache));
 }
 
 function headRows({ graph, mode, config }: GraphContext, x: Value, width: number, output: Value): void {

@@ -3,6 +3,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { readConfig } from '../config.ts';
 import { type GraphProto, ModelProtoSchema, type ValueInfoProto } from '../generated/onnx_pb.ts';
+import { defaultKvCache } from '../kv-cache-form.ts';
 import { type WeightForm, weightForms } from '../weights/forms.ts';
 import { WeightLayout } from '../weights/layout.ts';
 import { buildGraph } from './build.ts';
@@ -107,7 +108,8 @@ async function graphOf(
   form: WeightForm = 'fp32',
 ): Promise<GraphProto> {
   const config = await readConfig(goldenCheckpoint(name));
-  const { graph } = fromBinary(ModelProtoSchema, buildGraph(mode, config, new WeightLayout(config, form)));
+  const model = { config, layout: new WeightLayout(config, form), kvCache: defaultKvCache(form) };
+  const { graph } = fromBinary(ModelProtoSchema, buildGraph(mode, model));
   if (!graph) throw new Error('a model without a graph');
   return graph;
 }

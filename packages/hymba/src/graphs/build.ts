@@ -1,22 +1,28 @@
-import type { HymbaConfig } from '../config.ts';
 import { GraphBuilder, type Value } from '../onnx/index.ts';
-import type { WeightLayout } from '../weights/layout.ts';
 import { attention, type KindInputs, kindInputs, newRows, rotate } from './attention.ts';
-import { addAndNorm, embed, type GraphContext, linear, rmsNorm, silu, sizes } from './context.ts';
+import {
+  addAndNorm,
+  embed,
+  type GraphContext,
+  type GraphModel,
+  linear,
+  rmsNorm,
+  silu,
+  sizes,
+} from './context.ts';
 import { type GraphMode, type GraphName, graphNames } from './contract.ts';
 import { mamba } from './mamba.ts';
 import { buildGpuGraph } from './webgpu/build.ts';
 
 /** The bytes of an ONNX model with the interface of `graphNames`; its weights lie in the layout's file beside it. */
-export function buildGraph(mode: GraphName, config: HymbaConfig, layout: WeightLayout): Uint8Array {
-  return mode === 'prefill' || mode === 'decode'
-    ? buildCpuGraph(mode, config, layout)
-    : buildGpuGraph(mode, config, layout);
+export function buildGraph(mode: GraphName, model: GraphModel): Uint8Array {
+  return mode === 'prefill' || mode === 'decode' ? buildCpuGraph(mode, model) : buildGpuGraph(mode, model);
 }
 
-function buildCpuGraph(mode: GraphMode, config: HymbaConfig, layout: WeightLayout): Uint8Array {
+function buildCpuGraph(mode: GraphMode, model: GraphModel): Uint8Array {
   const graph = new GraphBuilder(mode);
-  const context: GraphContext = { graph, mode, config, layout };
+  const { config } = model;
+  const context: GraphContext = { ...model, graph, mode };
   const { batch, tokens } = sizes(mode);
   const ids = graph.input(graphNames.inputIds, 'int64', [batch, tokens]);
   graph.input(graphNames.positionIds, 'int64', [batch, tokens]);

@@ -1,14 +1,20 @@
 import type { HymbaConfig } from '../config.ts';
+import type { KvCacheForm } from '../kv-cache-form.ts';
 import { float, type GraphBuilder, int, type Value } from '../onnx/index.ts';
 import type { WeightLayout } from '../weights/layout.ts';
 import type { GraphMode } from './contract.ts';
 import { blocksGather, blocksLinear, rowsLinear } from './quantised.ts';
 
-/** What every graph is built from. */
-export interface ModelContext {
-  readonly graph: GraphBuilder;
+/** What decides what a model's graphs compute. */
+export interface GraphModel {
   readonly config: HymbaConfig;
   readonly layout: WeightLayout;
+  readonly kvCache: KvCacheForm;
+}
+
+/** What every graph is built from. */
+export interface ModelContext extends GraphModel {
+  readonly graph: GraphBuilder;
 }
 
 /** What every part of a graph for the CPU is built from. */
@@ -19,6 +25,11 @@ export interface GraphContext extends ModelContext {
 /** Symbolic sizes of the graphs' inputs and outputs. */
 export function sizes(mode: GraphMode) {
   return mode === 'decode' ? ({ batch: 'B', tokens: 1 } as const) : ({ batch: 1, tokens: 'T' } as const);
+}
+
+/** New keys or values as they are attended to and cached: rounded, and float32 again. */
+export function asCached({ graph, kvCache }: ModelContext, x: Value): Value {
+  return kvCache === 'float32' ? x : graph.cast(graph.cast(x, kvCache), 'float32');
 }
 
 export function weight({ graph, layout }: ModelContext, name: string): Value {

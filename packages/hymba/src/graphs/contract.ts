@@ -22,6 +22,8 @@ import type { KvCacheSpec } from '../config.ts';
  * | `k_new_c`, `v_new_c` | [B, Hkv, T, Dk], [B, Hkv, T, Dv] | the new tokens' rows only: the caller owns the caches and copies them in |
  * | `conv_new_l`, `ssm_new_l` | as the inputs | the state after the last new token |
  *
+ * Where the model's `kvCache` is float16, the new rows are float16 numbers, and so all that caches hold.
+ *
  * `webgpu-prefill.onnx` (T tokens of one sequence) and `webgpu-decode.onnx` (one token of each of B) write a state where
  * it lies: the caller gives the same memory as input and as output. They write new rows first and attend to the caches
  * alone, so a sliding cache has to have room for the window and the new tokens. They differ in this:

@@ -13,7 +13,7 @@ export const linearsNames = { hidden: 'hidden', rows: 'logit_rows', logits: 'log
  * Inputs: `hidden` float32 [B, T, H] and `logit_rows` int64 [R], rows of the flattened [B × T]; output: `logits` [R, V].
  * `weightBytes` is what one pass reads of the weights.
  */
-export function linearsGraph({ config, weightForm }: ConvertedModel): {
+export function linearsGraph({ config, weightForm, kvCache }: ConvertedModel): {
   readonly graph: Uint8Array;
   readonly weightBytes: number;
 } {
@@ -23,6 +23,7 @@ export function linearsGraph({ config, weightForm }: ConvertedModel): {
     mode: 'prefill',
     config,
     layout: new WeightLayout(config, weightForm),
+    kvCache,
   };
   const { hiddenSize, innerSize, intermediateSize, dtRank } = config;
   let x = graph.input(linearsNames.hidden, 'float32', ['B', 'T', hiddenSize]);

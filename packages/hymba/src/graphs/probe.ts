@@ -8,3 +8,12 @@ export function buildProbe(): Uint8Array {
   graph.output('y', 'float32', ['N']);
   return graph.model();
 }
+
+/** The same for `y = x` through float16: whether a device has that. */
+export function buildFloat16Probe(): Uint8Array {
+  const graph = new GraphBuilder('probe');
+  const x = graph.input('x', 'float32', ['N']);
+  graph.node('Identity', [graph.cast(graph.cast(x, 'float16'), 'float32')], ['y']);
+  graph.output('y', 'float32', ['N']);
+  return graph.model();
+}

@@ -97,6 +97,10 @@ export class GraphBuilder {
     return output;
   }
 
+  cast(value: Value, type: ElementType): Value {
+    return this.op('Cast', [value], { to: int(dataTypes[type]) });
+  }
+
   /** Cuts the last axis into pieces of the given sizes. */
   split<const Sizes extends readonly number[]>(value: Value, sizes: Sizes): { [K in keyof Sizes]: Value } {
     return this.#split(value, this.int64s(sizes), sizes.length) as { [K in keyof Sizes]: Value };

@@ -24,8 +24,9 @@ describe('baton convert', () => {
     expect(run.stderr).toMatch(/^100 % (\S+ MB) of \1\n$/m);
     const model = await openModel(join(cwd, 'converted'));
     expect(model.weightForm).toBe(weights);
+    expect(model.kvCache).toBe(weights === 'fp32' ? 'float32' : 'float16');
     expect(run.stdout).toBe(
-      `The converted model (${weights} weights, ${formatBytes(model.weightBytes)}) is in converted. ` +
+      `The converted model (${weights} weights, ${model.kvCache} KV cache, ${formatBytes(model.weightBytes)}) is in converted. ` +
         'Serve it with: BATON_MODEL=converted npm start\n',
     );
     expect(run.code).toBe(0);

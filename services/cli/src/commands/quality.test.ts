@@ -18,12 +18,20 @@ describe('baton quality', () => {
     const run = await runBaton(['quality', tiny, '--text', validationStories(), '--documents', '3'], cwd);
     expect(run).toMatchObject({ code: 0, stderr: expect.stringContaining('100 % document 3 of 3') });
     const [fp32, int8, int4] = rowsOf(run.stdout);
-    expect(fp32).toMatchObject({ weights: 'fp32', nats: 2.618, kl: Number.NaN });
-    expect(int8).toMatchObject({ weights: 'int8', nats: expect.closeTo(2.618, 2) });
+    expect(fp32).toMatchObject({ weights: 'fp32', kvCache: 'float32', nats: 2.618, kl: Number.NaN });
+    expect(int8).toMatchObject({ weights: 'int8', kvCache: 'float16', nats: expect.closeTo(2.618, 2) });
     expect(int8?.kl).toBeLessThan(0.001);
     expect(int4).toMatchObject({ weights: 'int4', nats: expect.closeTo(2.618, 1) });
     expect(int4?.kl).toBeLessThan(0.01);
     expect(int4?.kl).toBeGreaterThan(int8?.kl ?? 0);
+  });
+
+  it('tells what a float16 KV cache costs, which is next to nothing', async () => {
+    const options = ['--text', validationStories(), '--documents', '3', '--kv-cache', 'float16'];
+    const run = await runBaton(['quality', tiny, ...options], cwd);
+    const [fp32] = rowsOf(run.stdout);
+    expect(fp32).toMatchObject({ weights: 'fp32', kvCache: 'float16', nats: expect.closeTo(2.618, 3) });
+    expect(fp32?.kl).toBeLessThan(1e-5);
   });
 
   it('measures a converted model by itself, and against another', async () => {
@@ -65,7 +73,7 @@ function rowsOf(table: string) {
     .split('\n')
     .slice(1)
     .map((line) => {
-      const [weights, , , nats, , , kl] = line.trim().split(/\s+/);
-      return { weights, nats: Number(nats), kl: Number(kl) };
+      const [weights, kvCache, , , nats, , , kl] = line.trim().split(/\s+/);
+      return { weights, kvCache, nats: Number(nats), kl: Number(kl) };
     });
 }

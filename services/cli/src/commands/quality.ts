@@ -5,20 +5,31 @@ import { ModelRunner } from '@baton/engine/model-runner';
 import { type DocumentScore, type Quality, scoreDocument, summarise } from '@baton/engine/quality';
 import { loadEnv } from '@baton/environment';
 import { ConfigurationError } from '@baton/errors';
-import { type ConvertedModel, ensureConverted, isConverted, weightForms } from '@baton/hymba';
+import {
+  type ConvertedModel,
+  ensureConverted,
+  isConverted,
+  type KvCacheForm,
+  weightForms,
+} from '@baton/hymba';
 import { loadTokenizer, type Tokenizer } from '@baton/hymba/tokenizer';
 import { Command } from 'commander';
 import { formatBytes } from '../format-bytes.ts';
 import { showProgress } from '../progress.ts';
 import { wholeNumber } from '../whole-number.ts';
+import { kvCacheOption } from './convert.ts';
 
-/** `baton quality <model> --text <file> [--against model] [--documents n] [--tokens n]` */
+/** `baton quality <model> --text <file> [--against model] [--kv-cache form] [--documents n] [--tokens n]` */
 export function qualityCommand(): Command {
   return new Command('quality')
     .description('measure how well a model predicts a text, and what its weight forms cost')
     .argument('<model>', 'a checkpoint, of which every weight form is measured, or a converted model')
     .requiredOption('--text <file>', 'documents with a line <|endoftext|> between them')
-    .option('--against <model>', 'take the KL divergence from this one; by default from a checkpoint as fp32')
+    .option(
+      '--against <model>',
+      'take the KL divergence from this one; by default from a checkpoint as it is',
+    )
+    .addOption(kvCacheOption())
     .option('--documents <n>', 'only so many of the documents', wholeNumber)
     .option('--tokens <n>', 'cut documents at so many tokens', wholeNumber, 1500)
     .action(measure);
@@ -27,25 +38,26 @@ export function qualityCommand(): Command {
 interface Options {
   readonly text: string;
   readonly against?: string;
+  readonly kvCache?: KvCacheForm;
   readonly documents?: number;
   readonly tokens: number;
 }
 
-async function measure(model: string, { text, against, documents: count, tokens }: Options): Promise<void> {
+async function measure(
+  model: string,
+  { text, against, kvCache, documents: count, tokens }: Options,
+): Promise<void> {
   const { BATON_DATA_DIR: dataDir, BATON_THREADS: threads = availableParallelism() } = loadEnv(process.env, [
     'BATON_DATA_DIR',
     'BATON_THREADS',
   ]);
   const cacheDir = join(dataDir, 'models');
-  const forms = (await isConverted(model)) ? [undefined] : weightForms;
+  const converted = await isConverted(model);
+  const forms = converted ? [undefined] : weightForms;
   const subjects: ConvertedModel[] = [];
-  for (const weights of forms) subjects.push(await ensureConverted(model, cacheDir, { weights }));
-  const reference =
-    against === undefined
-      ? forms.length > 1
-        ? subjects[0]
-        : undefined
-      : await ensureConverted(against, cacheDir);
+  for (const weights of forms) subjects.push(await ensureConverted(model, cacheDir, { weights, kvCache }));
+  const exact = against ?? (converted ? undefined : model);
+  const reference = exact === undefined ? undefined : await ensureConverted(exact, cacheDir);
 
   const other =
     reference && subjects.find(({ config }) => config.vocabularySize !== reference.config.vocabularySize);
@@ -55,7 +67,10 @@ async function measure(model: string, { text, against, documents: count, tokens 
   const scores = await scoreAll(subjects, reference, { documents, threads });
   const rows = subjects.map((subject, i) => tableRow(subject, summarise(scores[i] ?? [])));
   process.stdout.write(
-    table([['weights', 'size', 'nats/token', 'perplexity', 'bits/byte', 'KL mean', 'KL p99'], ...rows]),
+    table([
+      ['weights', 'KV cache', 'size', 'nats/token', 'perplexity', 'bits/byte', 'KL mean', 'KL p99'],
+      ...rows,
+    ]),
   );
 }
 
@@ -135,10 +150,11 @@ async function logitsOf(runner: ModelRunner, { ids }: Document): Promise<Float32
   }
 }
 
-function tableRow({ weightForm, weightBytes }: ConvertedModel, quality: Quality): string[] {
+function tableRow({ weightForm, kvCache, weightBytes }: ConvertedModel, quality: Quality): string[] {
   const { natsPerToken, perplexity, bitsPerByte, divergence } = quality;
   return [
     weightForm,
+    kvCache,
     formatBytes(weightBytes),
     natsPerToken.toFixed(3),
     perplexity.toFixed(2),

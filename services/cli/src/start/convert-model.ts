@@ -1,18 +1,18 @@
-import { ensureConverted, type WeightForm } from '@baton/hymba';
+import { type ConvertOptions, ensureConverted } from '@baton/hymba';
 import { formatBytes } from '../format-bytes.ts';
 import { showProgress } from '../progress.ts';
 
 /** Gives the folder of the converted model, converting the checkpoint in `modelDir` into `cacheDir` when that is new. */
 export async function convertModel(
   modelDir: string,
-  { cacheDir, weights }: { readonly cacheDir: string; readonly weights: WeightForm | undefined },
+  { cacheDir, ...forms }: { readonly cacheDir: string } & Pick<ConvertOptions, 'weights' | 'kvCache'>,
   say: (line: string) => void,
 ): Promise<string> {
   const progress = showProgress(process.stdout);
   let started = false;
   try {
     const { folder } = await ensureConverted(modelDir, cacheDir, {
-      weights,
+      ...forms,
       onProgress({ bytesDone, bytesTotal }) {
         if (!started) say(`Converting ${modelDir} (only once) …`);
         started = true;

@@ -46,7 +46,11 @@ async function bringUp(source: NodeJS.ProcessEnv, stop: StopRequest, fleet: Flee
   const natsDir = join(dataDir, 'nats');
   const natsUrl = await provideServer('nats-server', env.BATON_NATS_URL, natsDir, fleet, say);
   stop.requested.throwIfAborted();
-  const converted = { cacheDir: join(dataDir, 'models'), weights: env.BATON_WEIGHTS };
+  const converted = {
+    cacheDir: join(dataDir, 'models'),
+    weights: env.BATON_WEIGHTS,
+    kvCache: env.BATON_KV_CACHE,
+  };
   const model = await unlessAborted(convertModel(modelDir, converted, say), stop.requested);
 
   rememberServers(dataDir, { redisUrl, natsUrl });

@@ -1,5 +1,5 @@
 import { int, ints, type Value } from '../../onnx/index.ts';
-import { weight } from '../context.ts';
+import { asCached, weight } from '../context.ts';
 import { graphNames } from '../contract.ts';
 import { type GpuContext, gpuSizes } from './context.ts';
 import type { GpuKind } from './kinds.ts';
@@ -39,8 +39,8 @@ export function writeCache(
     graph.node('ScatterElements', [past, indices, updates], [next], { axis: int(axis) });
     graph.output(next, 'float32', [batch, kvHeads, ...dims]);
   };
-  const newKeys = headRows(keys, keySize, 0, 2, 3, 1);
-  const newValues = headRows(values, valueSize, 0, 2, 1, 3);
+  const newKeys = headRows(asCached(context, keys), keySize, 0, 2, 3, 1);
+  const newValues = headRows(asCached(context, values), valueSize, 0, 2, 1, 3);
   write(graphNames.keyCache(cache), kind.keyRows, newKeys, graphNames.nextKeyCache(cache), 3, [
     keySize,
     rows,

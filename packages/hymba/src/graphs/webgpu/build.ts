@@ -1,7 +1,5 @@
-import type { HymbaConfig } from '../../config.ts';
 import { GraphBuilder, type Value } from '../../onnx/index.ts';
-import type { WeightLayout } from '../../weights/layout.ts';
-import { embed, silu } from '../context.ts';
+import { embed, type GraphModel, silu } from '../context.ts';
 import { type GpuMode, graphNames } from '../contract.ts';
 import { gpuAttention, gpuRotate, writeCache } from './attention.ts';
 import { type GpuContext, gpuSizes } from './context.ts';
@@ -14,10 +12,11 @@ import { addAndNorm, gpuNorm } from './norm.ts';
  * The bytes of an ONNX model for WebGPU. A pass costs a few microseconds for every operator, however small, so the graph is
  * built to have few of them.
  */
-export function buildGpuGraph(mode: GpuMode, config: HymbaConfig, layout: WeightLayout): Uint8Array {
+export function buildGpuGraph(mode: GpuMode, model: GraphModel): Uint8Array {
   const graph = new GraphBuilder(mode);
+  const { config, layout } = model;
   const width = residualWidth(layout, config.hiddenSize);
-  const context: GpuContext = { graph, config, layout, width, decode: mode === 'webgpuDecode' };
+  const context: GpuContext = { ...model, graph, width, decode: mode === 'webgpuDecode' };
   const kinds = sharedInputs(context);
 
   const { vocabularySize, hiddenSize, layers } = config;
