@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { headFirst, textContent } from './content.ts';
+import { clientsOwn, headFirst, textContent } from './content.ts';
 import {
   inertFields,
   modelField,
@@ -18,11 +18,15 @@ const toolCall = z
   .strictObject({
     id: z.string().min(1),
     type: z.literal('function'),
-    function: z.strictObject({ name: z.string().min(1), arguments: z.string() }),
+    function: z.strictObject({
+      name: z.string().min(1),
+      arguments: z.string(),
+      parsed_arguments: clientsOwn,
+    }),
     /** Of streamed calls, which some clients send back as they came. */
     index: optional(z.int()),
   })
-  .transform(({ id, function: called }) => ({ call_id: id, ...called }));
+  .transform(({ id, function: { name, arguments: args } }) => ({ call_id: id, name, arguments: args }));
 
 const common = { content: textContent('text'), name: optional(z.string()) };
 /** What only a model's own messages hold. */
@@ -47,6 +51,7 @@ const answer = z
     content: textContent('text').nullish(),
     ...answers,
     ...calls,
+    parsed: clientsOwn,
   })
   .check((ctx) => {
     if (ctx.value.content == null && !ctx.value.tool_calls?.length)

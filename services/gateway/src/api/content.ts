@@ -22,6 +22,9 @@ export function typed<S extends z.ZodType<{ type: string }>>(types: readonly str
   return headFirst(head, schema);
 }
 
+/** What the openai client adds to an answer that it has parsed, and sends back with it. */
+export const clientsOwn = z.unknown().optional();
+
 const textPart = z.strictObject({
   type: z.string(),
   text: z.string(),
@@ -30,6 +33,7 @@ const textPart = z.strictObject({
   // Some clients send the fields of an answer back in each of its parts.
   role: z.literal('assistant').nullish(),
   refusal: z.null().optional(),
+  parsed: clientsOwn,
 });
 
 /** Text, or a list of text parts, which are one text. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { headFirst, templateRole, textContent, typed } from './content.ts';
+import { clientsOwn, headFirst, templateRole, textContent, typed } from './content.ts';
 import { optional, supportedValues, unsupportedParameter } from './fields.ts';
 
 const status = optional(z.enum(['in_progress', 'completed', 'incomplete']));
@@ -27,6 +27,7 @@ const functionCall = z
     async: supportedValues(false),
     caller: supportedValues({ type: 'direct' }),
     namespace: unsupportedParameter(),
+    parsed_arguments: clientsOwn,
   })
   .transform(({ type, call_id, name, arguments: args }) => ({ type, call_id, name, arguments: args }));
 
