@@ -143,6 +143,8 @@ describe('a generation whose worker is killed in the middle', () => {
 
   it('moves the metrics of gateway and worker, and their pages parse', async () => {
     const gateway = parsePage(await system.gateway.metrics());
+    const onItsPort = parsePage(await (await fetch(`${system.url}/metrics`)).text());
+    expect(new Set(onItsPort.map(({ name }) => name))).toEqual(new Set(gateway.map(({ name }) => name)));
     const labels = { gen_ai_operation_name: 'chat', gen_ai_request_model: 'hymba-tiny-stories' };
     for (const name of ['request_duration', 'time_to_first_token', 'time_per_output_token']) {
       expect(sumOf(gateway, `gen_ai_server_${name}_seconds_count`, labels), name).toBe(1);

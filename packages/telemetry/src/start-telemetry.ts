@@ -14,6 +14,8 @@ export interface Telemetry {
   readonly traces: boolean;
   /** False where none asked for metrics: recording does nothing then. */
   readonly metrics: boolean;
+  /** The page for Prometheus, with the metrics of this moment; null where it was not asked for. */
+  readonly metricsPage: (() => Promise<string>) | null;
   /** Sends what is buffered; gives up after `timeoutMs`, since a dead collector must not hold up an exit. */
   shutdown(timeoutMs?: number): Promise<void>;
 }
@@ -27,13 +29,14 @@ export interface Telemetry {
 export async function startTelemetry(identity: ServiceIdentity): Promise<Telemetry> {
   const wanted = askedFor(process.env);
   const asked = { traces: wanted.traces, metrics: wanted.metrics.length > 0 };
-  if (!asked.traces && !asked.metrics) return { ...asked, shutdown: async () => {} };
+  if (!asked.traces && !asked.metrics) return { ...asked, metricsPage: null, shutdown: async () => {} };
 
   const { NodeSDK } = await import('@opentelemetry/sdk-node');
   const { defaultResource, envDetector, hostDetector, processDetector, resourceFromAttributes } =
     await import('@opentelemetry/resources');
   const { RuntimeNodeInstrumentation } = await import('@opentelemetry/instrumentation-runtime-node');
-  const { metricReaders } = await import('./metrics/metric-readers.ts');
+  const { metricReaders, pageOf } = await import('./metrics/metric-readers.ts');
+  const readers = await metricReaders(wanted.metrics, process.env);
   const sdk = new NodeSDK({
     resource: defaultResource().merge(
       resourceFromAttributes({
@@ -43,7 +46,7 @@ export async function startTelemetry(identity: ServiceIdentity): Promise<Telemet
       }),
     ),
     resourceDetectors: [hostDetector, processDetector, envDetector],
-    metricReaders: await metricReaders(wanted.metrics, process.env),
+    metricReaders: readers,
     // Event-loop delay, garbage collection, heap.
     instrumentations: asked.metrics ? [new RuntimeNodeInstrumentation()] : [],
     logRecordProcessors: [],
@@ -52,6 +55,7 @@ export async function startTelemetry(identity: ServiceIdentity): Promise<Telemet
   sdk.start();
   return {
     ...asked,
+    metricsPage: pageOf(readers),
     shutdown: async (timeoutMs = 2000) => {
       // A collector that refuses the last of it is no reason for a service to fail its own shutdown.
       const flushed = sdk.shutdown().catch(() => {});

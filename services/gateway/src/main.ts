@@ -87,6 +87,7 @@ async function main(): Promise<void> {
     snapshots,
     keys,
     rateLimits,
+    metricsPage: telemetry.metricsPage,
     logger,
     settings: {
       queueLimit: env.BATON_QUEUE_LIMIT,

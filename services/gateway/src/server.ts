@@ -30,6 +30,7 @@ import { chatCompletionRoutes } from './routes/chat-completions.ts';
 import { completionRoutes } from './routes/completions.ts';
 import { conversationRoutes } from './routes/conversations.ts';
 import { healthRoutes } from './routes/health.ts';
+import { metricsRoutes } from './routes/metrics.ts';
 import { modelRoutes } from './routes/models.ts';
 import { openApiRoutes } from './routes/openapi.ts';
 import { responseRoutes } from './routes/responses.ts';
@@ -63,6 +64,8 @@ export interface GatewayServerOptions {
   readonly keys?: ApiKeys | null;
   /** Null or missing: a tenant may ask as often as it likes. */
   readonly rateLimits?: RateLimits | null;
+  /** For Prometheus; null or missing: metrics are off. */
+  readonly metricsPage?: (() => Promise<string>) | null;
   readonly settings?: Partial<GatewaySettings>;
   readonly logger?: FastifyBaseLogger;
 }
@@ -190,6 +193,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   await app.register(async (routes) => {
     routes.addHook('onRequest', requireScope(keys, 'admin'));
     adminRoutes(routes, gateway);
+    metricsRoutes(routes, options.metricsPage ?? null);
   });
 
   return {

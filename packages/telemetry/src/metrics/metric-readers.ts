@@ -26,6 +26,12 @@ export function metricReaders(
   );
 }
 
+/** The page of the reader that Prometheus has; null where it has none. */
+export function pageOf(readers: readonly IMetricReader[]): (() => Promise<string>) | null {
+  const endpoint = readers.find((reader) => reader instanceof PrometheusEndpoint);
+  return endpoint ? () => endpoint.page() : null;
+}
+
 async function otlpExporter(env: NodeJS.ProcessEnv) {
   const variable = env['OTEL_EXPORTER_OTLP_METRICS_PROTOCOL']
     ? 'OTEL_EXPORTER_OTLP_METRICS_PROTOCOL'

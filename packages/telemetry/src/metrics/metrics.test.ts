@@ -49,7 +49,9 @@ describe('for Prometheus', () => {
   const scrape = `
     ${record}
     const answer = await fetch('http://127.0.0.1:' + process.env.OTEL_EXPORTER_PROMETHEUS_PORT + '/metrics');
-    console.log(await answer.text());`;
+    console.log(await answer.text());
+    console.log('the page for another port:');
+    console.log(await telemetry.metricsPage());`;
   const onPort = (port: number) => ({
     OTEL_METRICS_EXPORTER: 'prometheus',
     OTEL_EXPORTER_PROMETHEUS_HOST: '127.0.0.1',
@@ -64,6 +66,9 @@ describe('for Prometheus', () => {
     expect(page).toContain('\nbaton_queue_wait_duration_seconds_count 2\n');
     expect(page).toContain('\nbaton_worker_slots{baton_state="used"} 5\n');
     expect(page).toMatch(/^nodejs_eventloop_utilization_ratio /m);
+    const names = (text?: string) => text?.match(/^# TYPE .*$/gm);
+    const [own, other] = page.split('\nthe page for another port:\n');
+    expect(names(other)).toEqual(names(own));
   });
 
   it('says which variable is wrong', async () => {

@@ -1,7 +1,9 @@
 import { ConfigurationError } from '@baton/errors';
-import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
+import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import { type CollectionResult, DataPointType } from '@opentelemetry/sdk-metrics';
 import { nameWithUnit } from './prometheus-name.ts';
+
+const serializer = new PrometheusSerializer(undefined, false, undefined, false, true);
 
 /** `/metrics` on a port of its own, with the names that the collector gives Prometheus as well. */
 export class PrometheusEndpoint extends PrometheusExporter {
@@ -17,6 +19,12 @@ export class PrometheusEndpoint extends PrometheusExporter {
       );
     }
     return endpoint;
+  }
+
+  /** The page that is served, for a server that has another port. */
+  async page(): Promise<string> {
+    const { resourceMetrics } = await this.collect();
+    return serializer.serialize(resourceMetrics);
   }
 
   override async collect(...options: Parameters<PrometheusExporter['collect']>): Promise<CollectionResult> {

@@ -44,7 +44,13 @@ describe('a gateway with keys', () => {
     ["another server's key", bearer('sk-proj-1')],
     ['another scheme', { authorization: 'Basic YTpi' }],
   ])('refuses %s as OpenAI does', async (_, headers) => {
-    for (const path of ['/v1/models', `/v1/models/${model}`, '/v1/responses/resp_1', '/admin/workers']) {
+    for (const path of [
+      '/v1/models',
+      `/v1/models/${model}`,
+      '/v1/responses/resp_1',
+      '/admin/workers',
+      '/metrics',
+    ]) {
       const response = await get(path, headers);
       expect([response.status, response.headers.get('www-authenticate')]).toEqual([401, 'Bearer']);
       expect(await response.json()).toEqual({
@@ -62,6 +68,13 @@ describe('a gateway with keys', () => {
   it('tells anybody whether it is well', async () => {
     expect((await get('/healthz')).status).toBe(200);
     expect((await get('/readyz')).status).toBe(200);
+  });
+
+  it('gives metrics, whose labels name tenants, to operators alone', async () => {
+    const [inference, admin] = await Promise.all([newKey('inference'), newKey('admin')]);
+    expect((await get('/metrics', bearer(inference.key))).status).toBe(403);
+    const off = await get('/metrics', bearer(admin.key));
+    expect([off.status, await off.text()]).toEqual([404, expect.stringContaining('OTEL_METRICS_EXPORTER')]);
   });
 
   it('lets a key do what its scopes say', async () => {
