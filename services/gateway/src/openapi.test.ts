@@ -3,9 +3,11 @@ import { heartbeatSubject, type WorkerStatus } from '@baton/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { answers } from './api/answers.ts';
+import { streamEvents } from './api/stream-events.ts';
 import { operations } from './openapi.ts';
-import { answer, sayText } from './testing/scripts.ts';
+import { answer, failAfterOneWord, sayText } from './testing/scripts.ts';
 import { type RunningGateway, TestBench } from './testing/test-bench.ts';
+import { toolTemplate } from './testing/tool-template.ts';
 
 let bench: TestBench;
 let gateway: RunningGateway;
@@ -71,6 +73,8 @@ describe('the OpenAPI document', () => {
     expect(Object.keys(schema.properties)).toEqual(expect.arrayContaining(['ignore_eos', 'logit_bias', 'n']));
     const shown = (name: string) => JSON.stringify(schema.properties[name]);
     expect(shown('messages')).toContain('tool_call_id');
+    const input = document.paths['/v1/responses']?.['post'];
+    expect(JSON.stringify(input)).toContain('"required":["role","content"]');
     expect(shown('tools')).toContain('parameters');
     expect(shown('response_format')).toContain('json_schema');
     const retrieve = document.paths['/v1/responses/{id}']?.['get']?.parameters;
@@ -88,7 +92,7 @@ async function ask(
   body?: unknown,
 ) {
   const described = operations[operation];
-  if (!described?.answer) throw new Error(`${operation} is not described`);
+  if (!described?.answer || described.answer === 'text') throw new Error(`${operation} is not described`);
   const [method = '', path = ''] = operation.split(' ');
   const response = await fetch(
     gateway.url + path.replace(/\{(\w+)\}/g, (_, name: 'id' | 'item') => ids[name] ?? ''),
@@ -109,6 +113,27 @@ async function ask(
     .parse(answers[described.answer].parse(JSON.parse(text)));
   return { id, data };
 }
+/** Asks for a stream, whose events must be what the document says, and gives their types. */
+async function askForStream(operation: string, body: object, url = gateway.url): Promise<string[]> {
+  const streams = operations[operation]?.streams;
+  if (!streams) throw new Error(`${operation} does not stream`);
+  const response = await fetch(url + operation.split(' ')[1], {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  const events = (await response.text()).split('\n\n').filter((event) => event !== '');
+  return events.flatMap((event) => {
+    const data = /^(?:event: .*\n)?data: (.*)$/.exec(event)?.[1] ?? '';
+    if (data === '[DONE]') return [];
+    const value: unknown = JSON.parse(data);
+    const isError =
+      typeof value === 'object' && value !== null && 'error' in value && streams !== 'ResponseEvent';
+    const parsed = isError ? {} : streamEvents[streams].parse(value);
+    return 'type' in parsed ? [String(parsed.type)] : [];
+  });
+}
+
 describe('answers are what the document says', () => {
   const model = 'hymba-tiny-stories';
 
@@ -159,6 +184,46 @@ describe('answers are what the document says', () => {
     await ask('DELETE /v1/responses/{id}', created);
   });
 
+  it('as streams of chunks', async () => {
+    const messages = [{ role: 'user', content: 'hi' }];
+    const stream_options = { include_usage: true };
+    const wanted = { model, stream: true, stream_options };
+    await askForStream('POST /v1/chat/completions', {
+      ...wanted,
+      messages,
+      logprobs: true,
+      top_logprobs: 1,
+      n: 2,
+    });
+    await askForStream('POST /v1/completions', { ...wanted, prompt: 'hi', echo: true, logprobs: 1 });
+    bench.script = failAfterOneWord;
+    await askForStream('POST /v1/chat/completions', { ...wanted, messages });
+    bench.script = answer;
+  });
+
+  it('as streams of events', async () => {
+    const { parameters, ...call } = { name: 'weather', parameters: { type: 'object' } };
+    const asked = { model, input: 'hi', stream: true };
+    const types = [
+      ...(await askForStream('POST /v1/responses', { ...asked, include: ['message.output_text.logprobs'] })),
+      ...(await askForStream('POST /v1/responses', { ...asked, max_output_tokens: 1 })),
+    ];
+    bench.script = failAfterOneWord;
+    types.push(...(await askForStream('POST /v1/responses', asked)));
+    const withTools = await TestBench.start({ chatTemplate: toolTemplate });
+    try {
+      withTools.script = sayText(`<toolcall> ${JSON.stringify({ ...call, arguments: {} })} </toolcall>`);
+      const tools = [{ type: 'function', ...call, parameters }];
+      const { url } = await withTools.startGateway();
+      types.push(...(await askForStream('POST /v1/responses', { ...asked, tools }, url)));
+    } finally {
+      await withTools.stop();
+    }
+    bench.script = answer;
+    const described = streamEvents.ResponseEvent.options.map(({ shape }) => shape.type.value);
+    expect([...new Set(types)].toSorted()).toEqual(described.toSorted());
+  });
+
   it('to operators', async () => {
     const { connection } = bench.log;
     const status: WorkerStatus = {
@@ -199,7 +264,9 @@ describe('answers are what the document says', () => {
     await ask('GET /healthz');
     await ask('GET /readyz');
     await ask('GET /openapi.json');
-    const answered = Object.keys(operations).filter((operation) => operations[operation]?.answer);
+    const answered = Object.entries(operations)
+      .filter(([, { answer }]) => answer && answer !== 'text')
+      .map(([operation]) => operation);
     expect([...asked].toSorted()).toEqual(answered.toSorted());
   });
 });

@@ -13,6 +13,7 @@ import {
 import { pageQuery } from './api/page-query.ts';
 import { responseCreateFrame, responseRequest } from './api/response-request.ts';
 import { resumeQuery, retrieveQuery } from './api/resume-query.ts';
+import { type StreamEventName, streamEvents } from './api/stream-events.ts';
 import { migrationRequest } from './routes/admin.ts';
 
 interface Operation {
@@ -21,12 +22,12 @@ interface Operation {
   readonly body?: z.ZodType;
   /** The schema that its handler checks the query with. */
   readonly query?: z.ZodType;
-  /** What it answers where nothing is wrong; null for an upgrade. */
-  readonly answer: AnswerName | null;
+  /** What it answers where nothing is wrong; `text` for plain text, null for an upgrade. */
+  readonly answer: AnswerName | 'text' | null;
   /** Default: 200. */
   readonly status?: number;
-  /** Whether the answer may be an event stream. */
-  readonly streams?: true;
+  /** Of what events the answer is a stream where the client wants one. */
+  readonly streams?: StreamEventName;
   /** Needs no key. */
   readonly open?: true;
 }
@@ -39,19 +40,19 @@ export const operations: Readonly<Record<string, Operation>> = {
     summary: 'Answer a conversation, at once or as an event stream',
     answer: 'ChatCompletion',
     body: chatRequest,
-    streams: true,
+    streams: 'ChatCompletionChunk',
   },
   'POST /v1/completions': {
     summary: 'Go on with texts or token ids, or score them',
     answer: 'Completion',
     body: completionRequest,
-    streams: true,
+    streams: 'CompletionChunk',
   },
   'POST /v1/responses': {
     summary: 'Create a response: at once, as an event stream, or in the background',
     answer: 'Response',
     body: responseRequest,
-    streams: true,
+    streams: 'ResponseEvent',
   },
   'GET /v1/responses': {
     summary: 'Open a WebSocket for frames of the schema ResponseCreateFrame; the query resumes a response',
@@ -63,7 +64,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     summary: 'Read a response, or resume its event stream after any event',
     answer: 'Response',
     query: retrieveQuery,
-    streams: true,
+    streams: 'ResponseEvent',
   },
   'DELETE /v1/responses/{id}': {
     summary: 'Forget a response; one that runs is stopped',
@@ -122,6 +123,7 @@ export const operations: Readonly<Record<string, Operation>> = {
     status: 202,
     body: migrationRequest,
   },
+  'GET /metrics': { summary: "This gateway's metrics, for Prometheus", answer: 'text' },
   'GET /healthz': { summary: 'Whether the process is alive', answer: 'Health', open: true },
   'GET /readyz': { summary: 'Whether requests can be accepted now', answer: 'Readiness', open: true },
   'GET /openapi.json': { summary: 'This document', answer: 'OpenApi', open: true },
@@ -144,7 +146,7 @@ const errorSchema = {
   },
 };
 
-/** The OpenAPI 3.1 document of this server, made from the schemas that check its requests. */
+/** The OpenAPI 3.2 document of this server, made from the schemas that check its requests. */
 export function openApiDocument(): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {};
   for (const [route, operation] of Object.entries(operations)) {
@@ -152,7 +154,7 @@ export function openApiDocument(): Record<string, unknown> {
     paths[path] = { ...paths[path], [method.toLowerCase()]: describe(path, operation) };
   }
   return {
-    openapi: '3.1.0',
+    openapi: '3.2.0',
     info: {
       title: 'Baton',
       version: packageJson.version,
@@ -162,6 +164,9 @@ export function openApiDocument(): Record<string, unknown> {
     components: {
       schemas: {
         ...Object.fromEntries(Object.entries(answers).map(([name, schema]) => [name, jsonSchema(schema)])),
+        ...Object.fromEntries(
+          Object.entries(streamEvents).map(([name, schema]) => [name, jsonSchema(schema)]),
+        ),
         Error: errorSchema,
         ResponseCreateFrame: jsonSchema(responseCreateFrame),
       },
@@ -191,18 +196,38 @@ function describe(path: string, { summary, answer, status = 200, body, query, st
       [status]: {
         description: STATUS_CODES[status] ?? '',
         ...(answer && {
-          content: {
-            'application/json': { schema: { $ref: `#/components/schemas/${answer}` } },
-            ...(streams && { 'text/event-stream': { schema: { type: 'string' } } }),
-          },
+          content:
+            answer === 'text'
+              ? { 'text/plain': { schema: { type: 'string' } } }
+              : {
+                  'application/json': { schema: schemaOf(answer) },
+                  ...(streams && { 'text/event-stream': { itemSchema: eventSchema(streams) } }),
+                },
         }),
       },
       default: {
         description: 'What was wrong, where, and what would be right',
-        content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+        content: { 'application/json': { schema: schemaOf('Error') } },
       },
     },
   };
+}
+
+const schemaOf = (name: string) => ({ $ref: `#/components/schemas/${name}` });
+
+/** One event: those of a response are named by their type, completions end with `[DONE]` where nothing went wrong. */
+function eventSchema(name: StreamEventName) {
+  const json = (contentSchema: object) => ({
+    type: 'string',
+    contentMediaType: 'application/json',
+    contentSchema,
+  });
+  const data =
+    name === 'ResponseEvent'
+      ? json(schemaOf(name))
+      : { anyOf: [json({ anyOf: [schemaOf(name), schemaOf('Error')] }), { const: '[DONE]' }] };
+  const event = name === 'ResponseEvent' && { event: { type: 'string' } };
+  return { type: 'object', required: ['data'], properties: { ...event, data } };
 }
 
 function queryParameters(query: z.ZodType | undefined): unknown[] {

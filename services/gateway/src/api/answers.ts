@@ -5,7 +5,7 @@ import { toolChoice, toolDefinition } from './tools.ts';
 
 /** Seconds since the Unix epoch. */
 const time = z.int();
-const count = z.int().min(0);
+export const count = z.int().min(0);
 const listOf = <S extends z.ZodType>(entry: S) =>
   z.strictObject({ object: z.literal('list'), data: z.array(entry) });
 const deleted = <S extends string>(object: S) =>
@@ -16,7 +16,7 @@ const namedLogprob = z.strictObject({
   bytes: z.array(z.int().min(0).max(255)),
   logprob: z.number().nullable(),
 });
-const logprob = namedLogprob.extend({ top_logprobs: z.array(namedLogprob) });
+export const logprob = namedLogprob.extend({ top_logprobs: z.array(namedLogprob) });
 
 const model = z.strictObject({
   id: z.string(),
@@ -25,16 +25,16 @@ const model = z.strictObject({
   owned_by: z.string(),
 });
 
-const completionUsage = z.strictObject({
+export const completionUsage = z.strictObject({
   prompt_tokens: count,
   completion_tokens: count,
   total_tokens: count,
   prompt_tokens_details: z.strictObject({ cached_tokens: count }),
   completion_tokens_details: z.strictObject({ reasoning_tokens: z.literal(0) }),
 });
-const head = { id: z.string(), created: time, model: z.string() };
+export const head = { id: z.string(), created: time, model: z.string() };
 
-const chatCompletion = z.strictObject({
+export const chatCompletion = z.strictObject({
   ...head,
   object: z.literal('chat.completion'),
   choices: z.array(
@@ -62,7 +62,7 @@ const chatCompletion = z.strictObject({
   usage: completionUsage,
 });
 
-const completion = z.strictObject({
+export const completion = z.strictObject({
   ...head,
   object: z.literal('text_completion'),
   choices: z.array(
@@ -83,14 +83,14 @@ const completion = z.strictObject({
   usage: completionUsage,
 });
 
-const outputText = z.strictObject({
+export const outputText = z.strictObject({
   type: z.literal('output_text'),
   text: z.string(),
   annotations: z.array(z.never()),
   logprobs: z.array(logprob),
 });
 const itemStatus = z.enum(['in_progress', 'completed', 'incomplete']);
-const functionCall = z.strictObject({
+export const functionCall = z.strictObject({
   id: z.string(),
   type: z.literal('function_call'),
   call_id: z.string(),
@@ -98,14 +98,14 @@ const functionCall = z.strictObject({
   arguments: z.string(),
   status: itemStatus,
 });
-const outputMessage = z.strictObject({
+export const outputMessage = z.strictObject({
   id: z.string(),
   type: z.literal('message'),
   role: z.literal('assistant'),
   status: itemStatus,
   content: z.array(outputText),
 });
-const outputItem = z.discriminatedUnion('type', [outputMessage, functionCall]);
+export const outputItem = z.discriminatedUnion('type', [outputMessage, functionCall]);
 
 const item = z.discriminatedUnion('type', [
   outputMessage.extend({
@@ -127,7 +127,7 @@ const item = z.discriminatedUnion('type', [
   }),
 ]);
 
-const response = z.strictObject({
+export const response = z.strictObject({
   id: z.string(),
   object: z.literal('response'),
   created_at: time,

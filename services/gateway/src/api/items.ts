@@ -7,7 +7,8 @@ const id = optional(z.string().max(256));
 
 const message = z
   .strictObject({
-    type: z.literal('message'),
+    // Has been filled in where it was left out, which the OpenAPI document tells by this.
+    type: z.literal('message').default('message'),
     role: z.enum(['developer', 'system', 'user', 'assistant']),
     content: textContent('input_text', 'output_text'),
     id,
@@ -44,7 +45,10 @@ const functionCallOutput = z
   })
   .transform(({ type, call_id, output }) => ({ type, call_id, output }));
 
-const itemReference = z.strictObject({ type: z.literal('item_reference'), id: z.string().max(256) });
+const itemReference = z.strictObject({
+  type: z.literal('item_reference').default('item_reference'),
+  id: z.string().max(256),
+});
 
 /** An input item as a client sends it. `type` may be left out of messages and of references. */
 export const inputItem = headFirst(
