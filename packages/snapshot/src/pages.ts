@@ -1,5 +1,6 @@
 import { type SessionState, type StateDelta, type StateLayout, sharedFloats, tokensOf } from '@baton/engine';
-import type { Codec, RowRange, Rows, RowsWithin, Section } from './codec/codec.ts';
+import type { Codec, RowRange, Rows, RowsWithin } from './codec/codec.ts';
+import type { Section } from './codec/sections.ts';
 import type { CodecTier } from './codec/tiers.ts';
 import type { PageEntry } from './format/manifest.ts';
 import { openPage, type PageHead, pageKey, sealPage } from './format/page.ts';

@@ -107,6 +107,24 @@ describe('a snapshot', () => {
     expect(held(await restored(open(), ids(70)))).toEqual(held([delta]));
   });
 
+  it('takes two bytes for a float16 key or value, and page by page four where one is not', async () => {
+    const unlimited = { ...layout, windows: layout.windows.map(() => null) };
+    const rounded = noiseState(unlimited, 400, fingerprint, 1, 'float16');
+    const bytesOf = async (delta: StateDelta) => {
+      const saved = await open().save(ref, [delta], ids(256));
+      if (saved.kind !== 'saved') throw new Error(saved.message);
+      expect(held(await restored(open(), ids(256)))).toEqual(held([delta]));
+      return saved.storedBytes;
+    };
+    const [small, large] = [await bytesOf(upTo(rounded, 256, 0)), await bytesOf(upTo(history, 256, 0))];
+    expect(small).toBeLessThan(0.6 * large);
+    const mixed = upTo(rounded, 256, 0);
+    (mixed.caches[0] as StateDelta['caches'][number]).values[9] = 0.1;
+    const between = await bytesOf(mixed);
+    expect(between).toBeGreaterThan(small);
+    expect(between).toBeLessThan((small + large) / 2);
+  });
+
   it.each(['int8', 'compact'] as const)('does not round numbers that are none, as %s', async (tier) => {
     const delta = upTo(history, 70, 0);
     (delta.caches[2] as StateDelta['caches'][number]).values[9] = Number.NaN;
@@ -249,8 +267,8 @@ describe('what is not to be trusted', () => {
     const page = sealPage(head, [{ bytes: Buffer.from('abc'), compress: false }]);
     expect(openPage(page).sections.map(String)).toEqual(['97,98,99']);
     for (const [found, reason] of [
-      [1, 'older_version'],
-      [3, 'newer_version'],
+      [2, 'older_version'],
+      [4, 'newer_version'],
     ] as const) {
       page[4] = found;
       expect(() => openPage(page)).toThrow(expect.objectContaining({ reason }));

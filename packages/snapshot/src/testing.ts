@@ -19,8 +19,17 @@ export function gaussian(length: number, seed: number, size = 1): Float32Array<S
   return values;
 }
 
-/** A state of `tokens` tokens whose values are noise, as one delta; each channel of the keys has a size of its own. */
-export function noiseState(layout: StateLayout, tokens: number, fingerprint: string, seed = 1): SessionState {
+/**
+ * A state of `tokens` tokens whose values are noise, as one delta; each channel of the keys has a size of its own. `float16`:
+ * keys and values are rounded as an engine with such a KV cache rounds them.
+ */
+export function noiseState(
+  layout: StateLayout,
+  tokens: number,
+  fingerprint: string,
+  seed = 1,
+  kvCache: 'float32' | 'float16' = 'float32',
+): SessionState {
   const { kvHeads, keySize, valueSize, windows, layers, conv, ssm } = layout;
   let next = seed;
   const perLayer = ([rows, channels]: readonly [number, number], size: number) =>
@@ -29,7 +38,9 @@ export function noiseState(layout: StateLayout, tokens: number, fingerprint: str
     const count = Math.min(tokens, window ?? tokens);
     const keys = gaussian(kvHeads * count * keySize, next++);
     for (let i = 0; i < keys.length; i++) keys[i] = (keys[i] as number) * 2 ** ((i % keySize) % 4);
-    return { count, keys, values: gaussian(kvHeads * count * valueSize, next++, 0.3) };
+    const values = gaussian(kvHeads * count * valueSize, next++, 0.3);
+    if (kvCache === 'float16') for (const some of [keys, values]) some.set(new Float16Array(some));
+    return { count, keys, values };
   });
   return [{ fingerprint, tokens, from: 0, caches, conv: perLayer(conv, 1), ssm: perLayer(ssm, 0.05) }];
 }

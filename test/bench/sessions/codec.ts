@@ -1,6 +1,6 @@
 import { type SessionState, stateLayout } from '@baton/engine';
-import { parseConfig, referenceConfig } from '@baton/hymba';
-import { type CodecTier, codecTiers } from '@baton/snapshot';
+import { type KvCacheForm, parseConfig, referenceConfig } from '@baton/hymba';
+import { type CodecTier, codecTiers, type PageEntry } from '@baton/snapshot';
 import { Codec } from '@baton/snapshot/codec';
 import { pagesOf, stateOf } from '@baton/snapshot/pages';
 import { noiseState } from '@baton/snapshot/testing';
@@ -9,7 +9,7 @@ import type { Cell } from '../engine/report/table.ts';
 
 /**
  * Stored bytes and speeds of each tier for a session of the 1.5B's sizes, whose state is Gaussian noise, keys with channels
- * of unequal sizes. Speeds are bytes of the state as float16 ÷ the time that the encoding thread had a core, hashing and
+ * of unequal sizes; keys and values are rounded as an engine with that KV cache leaves them. Speeds are bytes of the state as float16 ÷ the time that the encoding thread had a core, hashing and
  * compressing included.
  */
 export async function* codec({ tokens = 8192, rounds = 5 } = {}): AsyncGenerator<Record<string, Cell>> {
@@ -18,26 +18,34 @@ export async function* codec({ tokens = 8192, rounds = 5 } = {}): AsyncGenerator
   const float16 = 2 * countOf(noiseState(layout, tokens, ''));
   /** Llama-3.2-3B: 28 layers of 8 KV heads of 128, keys and values, as float16. */
   const llama = 2 * 28 * 2 * 8 * 128 * tokens;
-  for (const tier of codecTiers) yield measure(tier);
+  for (const tier of codecTiers) yield measure(tier, 'float16');
+  yield measure('exact', 'float32');
 
-  function measure(tier: CodecTier): Record<string, Cell> {
+  function measure(tier: CodecTier, kvCache: KvCacheForm): Record<string, Cell> {
     const [encode, decode]: [number[], number[]] = [[], []];
-    let [stored, added] = [0, 0];
-    for (let round = 0; round < rounds; round++) {
-      const seed = 1000 * round + 1;
-      const state = noiseState(layout, tokens, '', seed);
+    const [state, later] = [0, 256].map((more) => noiseState(layout, tokens + more, '', 1, kvCache)) as [
+      SessionState,
+      SessionState,
+    ];
+    let entries: readonly PageEntry[] = [];
+    for (let round = 0; round <= rounds; round++) {
       const start = process.threadCpuUsage();
-      const { entries, fresh } = pagesOf(state, [], tier, encoder);
-      encode.push(float16 / microseconds(start));
-      const encoded = process.threadCpuUsage();
-      stateOf(fresh, encoder, { fingerprint: '', tokens });
-      decode.push(float16 / microseconds(encoded));
-      stored = entries.reduce((sum, { bytes }) => sum + bytes, 0);
-      const later = pagesOf(noiseState(layout, tokens + 256, '', seed), entries, tier, encoder);
-      added = later.fresh.reduce((sum, { bytes }) => sum + bytes.length, 0);
+      const encoded = pagesOf(state, [], tier, encoder);
+      const encoding = microseconds(start);
+      const middle = process.threadCpuUsage();
+      stateOf(encoded.fresh, encoder, { fingerprint: '', tokens });
+      const decoding = microseconds(middle);
+      entries = encoded.entries;
+      // The first one finds neither compiled code nor memory.
+      if (round === 0) continue;
+      encode.push(float16 / encoding);
+      decode.push(float16 / decoding);
     }
+    const stored = sum(entries, ({ bytes }) => bytes);
+    const added = sum(pagesOf(later, entries, tier, encoder).fresh, ({ bytes }) => bytes.length);
     return {
       tier,
+      'KV cache': kvCache,
       tokens,
       'stored MB': stored / 1e6,
       'float16 MB': float16 / 1e6,
@@ -64,4 +72,8 @@ function countOf(state: SessionState): number {
       ...ssm,
     ])
     .reduce((sum, { length }) => sum + length, 0);
+}
+
+function sum<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((total, item) => total + of(item), 0);
 }

@@ -1,9 +1,10 @@
 import { type StateLayout, sharedFloats } from '@baton/engine';
-import { SnapshotRefusal } from '../refusal.ts';
+import { decodeExact, encodeExact, type Shape } from './exact.ts';
 import { KernelMemory } from './kernels.ts';
 import { Quantised } from './quantised.ts';
 import { type Lossy, quantisers } from './quantisers.ts';
 import { Angles, type Rotation } from './rotation.ts';
+import { fill, type Section } from './sections.ts';
 import type { CodecTier } from './tiers.ts';
 
 /** Rows [heads, count, width] of one cache. */
@@ -21,12 +22,6 @@ export interface RowsWithin extends Rows {
 export interface RowRange {
   readonly first: number;
   readonly count: number;
-}
-
-/** Bytes of a page's payload that are alike, and whether entropy coding makes them fewer. Valid until the codec's next call. */
-export interface Section {
-  readonly bytes: Uint8Array;
-  readonly compress: boolean;
 }
 
 export interface Recurrent {
@@ -56,12 +51,12 @@ export class Codec {
     memory.clear();
     const [keyCount, valueCount] = [kvHeads * count * keySize, kvHeads * count * valueSize];
     if (tier === 'exact') {
-      return this.#toPlanes(
-        caches.flatMap((rows) => [
-          { count: keyCount, copy: (to) => copyRows(rows.keys, to, rows, count, keySize) },
-          { count: valueCount, copy: (to) => copyRows(rows.values, to, rows, count, valueSize) },
-        ]),
-      );
+      const [keyShape, valueShape] = this.#rowShapes(count);
+      const sources = caches.flatMap((rows) => [
+        { ...keyShape, copy: (to: Float32Array) => copyRows(rows.keys, to, rows, count, keySize) },
+        { ...valueShape, copy: (to: Float32Array) => copyRows(rows.values, to, rows, count, valueSize) },
+      ]);
+      return encodeExact(memory, sources, true);
     }
     const rotation = this.#angles.put(range, 'back', memory);
     const codes = this.#rowCodes(caches.length, count, tier);
@@ -95,7 +90,8 @@ export class Codec {
       }),
     );
     if (tier === 'exact') {
-      this.#fromPlanes(sections, floats);
+      const shapes = rows.flatMap(() => this.#rowShapes(count));
+      decodeExact(memory, shapes, sections, floats);
       return rows;
     }
     const rotation = this.#angles.put(range, 'forth', memory);
@@ -122,9 +118,11 @@ export class Codec {
     const memory = this.#memory;
     memory.clear();
     if (tier === 'exact') {
-      return this.#toPlanes(
-        [...conv, ...ssm].map((values) => ({ count: values.length, copy: (to) => to.set(values) })),
-      );
+      const sources = [...conv, ...ssm].map((values) => ({
+        ...vector(values),
+        copy: (to: Float32Array) => to.set(values),
+      }));
+      return encodeExact(memory, sources, false);
     }
     const { codes, room } = this.#recurrentCodes(tier);
     for (const values of [...conv, ...ssm]) {
@@ -144,7 +142,7 @@ export class Codec {
       ...Array<number>(layers).fill(ssmCount),
     ]);
     if (tier === 'exact') {
-      this.#fromPlanes(sections, floats);
+      decodeExact(memory, floats.map(vector), sections, floats);
     } else {
       const { codes, room } = this.#recurrentCodes(tier);
       fill(codes.sections, sections);
@@ -159,6 +157,15 @@ export class Codec {
   get #recurrentCounts(): [number, number] {
     const { conv, ssm } = this.layout;
     return [conv[0] * conv[1], ssm[0] * ssm[1]];
+  }
+
+  /** Of the keys and of the values of one cache. */
+  #rowShapes(rows: number): [Shape, Shape] {
+    const { kvHeads: matrices, keySize, valueSize } = this.layout;
+    return [
+      { matrices, rows, columns: keySize },
+      { matrices, rows, columns: valueSize },
+    ];
   }
 
   #rowCodes(caches: number, count: number, tier: Lossy): Quantised {
@@ -187,34 +194,6 @@ export class Codec {
     const { kvHeads, keySize } = this.layout;
     if (rotation) this.#memory.run.rotate(keys, kvHeads, count, keySize, rotation.cos, rotation.sin);
   }
-
-  #toPlanes(parts: readonly { readonly count: number; copy(to: Float32Array): void }[]): Section[] {
-    const memory = this.#memory;
-    const total = parts.reduce((sum, { count }) => sum + count, 0);
-    const planes = memory.take(4 * total);
-    const room = memory.take(4 * parts.reduce((most, { count }) => Math.max(most, count), 0));
-    let first = 0;
-    for (const { count, copy } of parts) {
-      copy(memory.floats(room, count));
-      memory.run.toPlanes(room, count, planes, first, total);
-      first += count;
-    }
-    return planeSections(memory, planes, total);
-  }
-
-  #fromPlanes(sections: readonly Uint8Array[], all: readonly Float32Array[]): void {
-    const memory = this.#memory;
-    const total = all.reduce((sum, { length }) => sum + length, 0);
-    const planes = memory.take(4 * total);
-    const room = memory.take(4 * all.reduce((most, { length }) => Math.max(most, length), 0));
-    fill(planeSections(memory, planes, total), sections);
-    let first = 0;
-    for (const values of all) {
-      memory.run.fromPlanes(planes, first, total, room, values.length);
-      values.set(memory.floats(room, values.length));
-      first += values.length;
-    }
-  }
 }
 
 /** Arrays of these lengths, in one piece of shared memory. */
@@ -240,20 +219,6 @@ function copyRows(
   }
 }
 
-function planeSections(memory: KernelMemory, planes: number, total: number): Section[] {
-  return [
-    { bytes: memory.bytes(planes, total), compress: true },
-    { bytes: memory.bytes(planes + total, 3 * total), compress: false },
-  ];
-}
-
-/** Copies what was stored to where it belongs. */
-function fill(right: readonly Section[], found: readonly Uint8Array[]): void {
-  const sizes = (sections: readonly { readonly length: number }[]) =>
-    sections.map(({ length }) => length).join(' + ');
-  const expected = sizes(right.map(({ bytes }) => bytes));
-  if (sizes(found) !== expected) {
-    throw new SnapshotRefusal('corrupted', `a page has ${sizes(found)} bytes; it must have ${expected}`);
-  }
-  for (const [at, { bytes }] of right.entries()) bytes.set(found[at] as Uint8Array);
+function vector({ length }: Float32Array): Shape {
+  return { matrices: 1, rows: 1, columns: length };
 }

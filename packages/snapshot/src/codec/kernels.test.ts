@@ -50,6 +50,58 @@ describe('planes', () => {
   });
 });
 
+describe('float16 numbers', () => {
+  /** Any that are finite, those below the normal ones and both zeros among them, as float32. */
+  const halves = fc
+    .uint16Array({ minLength: 1, maxLength: 400 })
+    .map((bits) => Float32Array.from(new Float16Array(bits.slice().buffer)))
+    .map((values) => values.map((value) => (Number.isFinite(value) ? value : -0)));
+
+  const pack = (values: Float32Array, columns: number) => {
+    const memory = new KernelMemory();
+    const rows = Math.ceil(values.length / columns);
+    const count = rows * columns;
+    const [from, back] = [memory.take(4 * count), memory.take(4 * count)];
+    const [offsets, high, low] = [memory.take(columns), memory.take(count), memory.take(count)];
+    memory.floats(from, count).set(values);
+    const packed = memory.run.toHalves(from, rows, columns, offsets, high, low) === 1;
+    memory.run.fromHalves(high, low, rows, columns, offsets, back);
+    const wordsAt = (at: number) => new Uint32Array(memory.bytes(at, 4 * count).slice().buffer);
+    const tops = memory.bytes(high, count).slice();
+    return {
+      packed,
+      same: Buffer.compare(Buffer.from(wordsAt(from)), Buffer.from(wordsAt(back))) === 0,
+      tops,
+    };
+  };
+
+  it('take two bytes and give back every bit', () => {
+    fc.assert(
+      fc.property(halves, fc.integer({ min: 1, max: 40 }), (values, columns) => {
+        expect(pack(values, columns)).toMatchObject({ packed: true, same: true });
+      }),
+    );
+    const all = Float32Array.from(new Float16Array(Uint16Array.from({ length: 65_536 }, (_, i) => i).buffer));
+    expect(pack(all.filter(Number.isFinite), 64)).toMatchObject({ packed: true, same: true });
+  });
+
+  it('lose the exponent that a column has in common', () => {
+    const values = Float32Array.from({ length: 20 * 3 }, (_, i) => 1024 ** ((i % 20) % 2) * 1.5);
+    expect(new Set(pack(values, 20).tops)).toEqual(new Set([0b100]));
+  });
+
+  it('are told from all others', () => {
+    const others = [0.1, 65_520, 2 ** -25, 2 ** -14 + 2 ** -37, -(2 ** -15) - 2 ** -38, 1e-45, 3e38];
+    for (const other of [...others, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      for (let at = 0; at < 37; at++) {
+        const values = new Float32Array(37).fill(1);
+        values[at] = other;
+        for (const columns of [37, 16, 1]) expect(pack(values, columns).packed, `${other}`).toBe(false);
+      }
+    }
+  });
+});
+
 describe('a quantiser', () => {
   const forms = ['Columns', 'Rows', 'Wide'] as const;
   const limits = { Columns: 127, Rows: 127, Wide: 32_767 };

@@ -12,6 +12,9 @@ export interface Kernels {
   rotate(keys: number, heads: number, rows: number, size: number, cos: number, sin: number): void;
   toPlanes(values: number, count: number, planes: number, first: number, total: number): void;
   fromPlanes(planes: number, first: number, total: number, values: number, count: number): void;
+  /** Gives 0 where a value is no finite float16 number. */
+  toHalves(values: number, rows: number, columns: number, offsets: number, high: number, low: number): number;
+  fromHalves(high: number, low: number, rows: number, columns: number, offsets: number, values: number): void;
 }
 
 /** Of columns: rows and columns; else: all values and those that share a scale. Only wide codes have a `high` byte. Gives 0 where a value is none. */

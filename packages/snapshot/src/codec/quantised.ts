@@ -1,7 +1,7 @@
 import { SnapshotRefusal } from '../refusal.ts';
-import type { Section } from './codec.ts';
 import type { KernelMemory } from './kernels.ts';
 import type { Quantiser } from './quantisers.ts';
+import type { Section } from './sections.ts';
 
 type Form = 'Columns' | 'Rows' | 'Wide';
 

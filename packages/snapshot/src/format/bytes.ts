@@ -22,13 +22,14 @@ export class ByteWriter {
   }
 
   finish(): Uint8Array<ArrayBuffer> {
-    const all = new Uint8Array(this.#parts.reduce((sum, { length }) => sum + length, 0));
+    // All of it is written below, so it need not be zeroed before.
+    const all = Buffer.allocUnsafeSlow(this.#parts.reduce((sum, { length }) => sum + length, 0));
     let at = 0;
     for (const part of this.#parts) {
       all.set(part, at);
       at += part.length;
     }
-    return all;
+    return new Uint8Array(all.buffer);
   }
 }
 

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import type { Section } from '../codec/codec.ts';
+import type { Section } from '../codec/sections.ts';
 import { type CodecTier, codecTiers } from '../codec/tiers.ts';
 import { SnapshotRefusal } from '../refusal.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
@@ -21,7 +21,7 @@ export interface PageHead {
 }
 
 const magic = 0x47505442; // "BTPG"
-const version = 2;
+const version = 3;
 /**
  * What is compressed are codes and exponents, which repeat by chance only: matches are not worth looking for, and the
  * frequencies of their bytes are. `fast` with long matches and a small table comes closest to that.
