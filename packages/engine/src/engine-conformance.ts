@@ -340,6 +340,53 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
       ).resolves.toEqual([]);
     });
 
+    it.each([0, 1.2])(
+      'stands by for another owner, and goes on where that stops, at temperature %d',
+      async (temperature) => {
+        const sampling = { temperature, seed: 5, max_tokens: 40, ignore_eos: true, stop: ['zz zz'] };
+        const whole = await run({ sampling });
+        const logged = (count: number) => whole.pieces.slice(0, count).join('').length;
+        for (const [at, count] of [0, 1, 7, whole.tokens.length - 1, whole.tokens.length].entries()) {
+          // One that begins without a token, one that knows some, one that is told the last with the end of the wait.
+          const known = at % 2 === 0 ? 0 : Math.min(1, count);
+          const request = requestOf({ sampling, states, replay: whole.tokens.slice(0, known) });
+          const standby = engine.standBy(request, new AbortController().signal);
+          const outputs = standby.outputs[Symbol.asyncIterator]();
+          const found: EngineOutput[] = [];
+          for (const token of whole.tokens.slice(known, Math.max(known, count - 1))) standby.follow([token]);
+          for (let next = await outputs.next(); ; next = await outputs.next()) {
+            if (next.done || next.value.kind === 'tokens') throw new Error('it samples before it may');
+            if (next.value.kind === 'caught up') break;
+            found.push(next.value);
+          }
+          if (count > known) standby.follow(whole.tokens.slice(Math.max(known, count - 1), count));
+          standby.takeOver(logged(count));
+          for (let next = await outputs.next(); !next.done; next = await outputs.next())
+            found.push(next.value);
+          const rest = summarise(found);
+          expect(rest.tokens, `after ${count}`).toEqual(whole.tokens.slice(count));
+          expect(rest.text).toBe(whole.text.slice(logged(count)));
+          expect(rest.finishes.at(-1)).toBe('length');
+          expect(deltasOf(found).length).toBeGreaterThan(0);
+        }
+      },
+    );
+
+    it('lets others run while sequences stand by, and frees their slots', async () => {
+      const stop = new AbortController();
+      const standbys = Array.from({ length: engine.capacity.slots }, () =>
+        engine.standBy(requestOf({ replay: [prompt[0] ?? 0] }), stop.signal),
+      );
+      for (const { outputs } of standbys) {
+        const iterator = outputs[Symbol.asyncIterator]();
+        expect((await iterator.next()).value).toEqual({ kind: 'caught up' });
+        void iterator.next();
+      }
+      const waiting = run();
+      stop.abort();
+      expect((await waiting).tokens.length).toBeGreaterThan(0);
+    });
+
     it('refuses a state that leaves nothing to do, or that is of something else', async () => {
       const resume = deltasOf(await Array.fromAsync(generate({ states })));
       await expect(run({ resume })).rejects.toThrow(ServerError);

@@ -1,5 +1,5 @@
 import type { RunEvent } from './batch/batch-loop.ts';
-import type { EngineOutput, EngineRequest } from './engine.ts';
+import type { EngineOutput, EngineRequest, Standby } from './engine.ts';
 import { OutputQueue } from './output-queue.ts';
 
 /** The way to the loop, which answers with events. */
@@ -7,6 +7,14 @@ export interface LoopControl {
   add(run: number, request: EngineRequest): void;
   abort(run: number): void;
   drain(run: number): void;
+  /** See `BatchLoop.follow`. */
+  follow(run: number, tokens: readonly number[], takeOver: TakeOver | null): void;
+}
+
+/** How an owner of before has left a sequence. */
+export interface TakeOver {
+  /** UTF-16 length of the output text that is logged. */
+  readonly replayTextLength: number;
 }
 
 /** The calls of `generate` on their way through a loop: each one's outputs, told apart by number. */
@@ -29,14 +37,40 @@ export class EngineRuns {
     if (this.#death) throw this.#death;
     if (signal.aborted || drain?.aborted) return;
     const run = this.#next++;
+    this.#loop.add(run, request);
+    yield* this.#read(run, this.#open(run), signal, drain);
+  }
+
+  /** What `Engine.standBy` promises. Whoever does not read its outputs has to abort `signal`. */
+  standBy(request: EngineRequest, signal: AbortSignal, drain?: AbortSignal): Standby {
+    if (this.#death) throw this.#death;
+    const run = this.#next++;
+    const outputs = this.#open(run);
+    this.#loop.add(run, { ...request, standby: true });
+    return {
+      outputs: this.#read(run, outputs, signal, drain),
+      follow: (tokens) => this.#loop.follow(run, tokens, null),
+      takeOver: (replayTextLength) => this.#loop.follow(run, [], { replayTextLength }),
+    };
+  }
+
+  #open(run: number): OutputQueue<EngineOutput> {
     const outputs = new OutputQueue<EngineOutput>();
+    this.#queues.set(run, outputs);
+    return outputs;
+  }
+
+  async *#read(
+    run: number,
+    outputs: OutputQueue<EngineOutput>,
+    signal: AbortSignal,
+    drain: AbortSignal | undefined,
+  ): AsyncGenerator<EngineOutput, void, undefined> {
     const end = () => outputs.end();
     const drained = () => this.#loop.drain(run);
     signal.addEventListener('abort', end);
     drain?.addEventListener('abort', drained);
-    this.#queues.set(run, outputs);
     try {
-      this.#loop.add(run, request);
       for await (const output of outputs) {
         if (signal.aborted) return;
         yield output;

@@ -29,6 +29,17 @@ export interface EngineRequest {
   readonly states?: StateRequest;
   /** Whether `chunk` outputs are wanted; by default they are not. */
   readonly chunks?: boolean;
+  /** Nothing is sampled until the owner of before has stopped: see `Engine.standBy`, which sets it. */
+  readonly standby?: boolean;
+}
+
+/** A sequence that another owner still runs, kept ready to go on where that one stops. */
+export interface Standby {
+  readonly outputs: AsyncIterable<EngineOutput>;
+  /** Takes tokens that the owner has logged since, to be fed. */
+  follow(tokens: readonly number[]): void;
+  /** The owner has stopped: samples from here on. So much output text is logged by now, in UTF-16 units. */
+  takeOver(replayTextLength: number): void;
 }
 
 /** When a sequence's memory is to be copied out, each time only what is new. */
@@ -49,6 +60,11 @@ export type EngineOutput =
   | { readonly kind: 'state'; readonly state: StateDelta }
   /** So many tokens were fed, together and apart from those that decode, in so many milliseconds. */
   | { readonly kind: 'chunk'; readonly tokens: number; readonly milliseconds: number }
+  /**
+   * A sequence that stands by has its slot, and is hardly behind what it has been told. Comes once, at `takeOver` at the
+   * latest.
+   */
+  | { readonly kind: 'caught up' }
   | { readonly kind: 'prompt'; readonly from: number; readonly logprobs: TokenLogprob[] }
   | {
       readonly kind: 'tokens';
@@ -110,6 +126,11 @@ export interface Engine {
    * asked for. Throws `ServerError` where this sequence fails, `EngineDiedError` where the engine as a whole does.
    */
   generate(request: EngineRequest, signal: AbortSignal, drain?: AbortSignal): AsyncIterable<EngineOutput>;
+  /**
+   * Takes a slot for a sequence and feeds it what an owner elsewhere has logged, and logs meanwhile, without sampling. From
+   * `takeOver` on it is as `generate` has it. The prompt must not be one that is to be scored.
+   */
+  standBy(request: EngineRequest, signal: AbortSignal, drain?: AbortSignal): Standby;
   /** Resolves once the engine can run nothing any more, by failure or by `close`. */
   readonly died: Promise<Error>;
   close(): Promise<void>;

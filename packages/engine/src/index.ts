@@ -6,6 +6,7 @@ export type {
   EngineModel,
   EngineOutput,
   EngineRequest,
+  Standby,
   StateRequest,
   StepReport,
 } from './engine.ts';

@@ -28,8 +28,6 @@ export interface SequenceContext {
  * which only what is not logged yet comes out.
  */
 export class Sequence {
-  /** All that is left to say after the prompt's scores, where the replay was complete or nothing is to be sampled. */
-  readonly endOfReplay: EngineOutput | null;
   readonly #request: EngineRequest;
   readonly #context: SequenceContext;
   readonly #grammar: GrammarMatcher | null;
@@ -42,6 +40,11 @@ export class Sequence {
   /** How many of them the model has been fed. */
   #fed = 0;
   #finish: FinishReason | null = null;
+  /** Whether it follows another owner, and must not sample yet. */
+  #standsBy = false;
+  /** What the model said after the last token, for when it may. */
+  #logits: Float32Array | null = null;
+  #endOfReplay: EngineOutput | null = null;
   /** Text of replayed tokens that still has to come out. */
   #unsaid = '';
 
@@ -67,18 +70,45 @@ export class Sequence {
     this.#stops = new StopStrings(sampling.stop);
     this.#fed = tokensOf(request.resume ?? []);
     if (this.#isFull()) this.#finish = 'length';
-    for (const token of replay) {
-      if (this.#finish) throw new ServerError(`the replay of ${request.id} goes on after its end`);
-      this.#unsaid += this.#append(token);
-    }
-    this.#unsaid = this.#unsaid.slice(request.replayTextLength);
+    this.follow(replay);
     checkResume(this.#fed, this.#end, this.#scoresFrom);
-    this.endOfReplay = this.#finish && {
+    this.#standsBy = request.standby ?? false;
+    if (!this.#standsBy) this.takeOver(request.replayTextLength);
+  }
+
+  /** Takes output tokens that another owner has sampled. */
+  follow(tokens: readonly number[]): void {
+    for (const token of tokens) {
+      if (this.#finish) throw new ServerError(`the replay of ${this.#request.id} goes on after its end`);
+      this.#unsaid += this.#append(token);
+      this.#logits = null;
+    }
+  }
+
+  /**
+   * Samples from here on; of the text so far as much is logged as `replayTextLength` says. Gives the next token where the model
+   * has been fed all before it.
+   */
+  takeOver(replayTextLength: number): EngineOutput[] {
+    this.#standsBy = false;
+    this.#unsaid = this.#unsaid.slice(replayTextLength);
+    this.#endOfReplay = this.#finish && {
       kind: 'tokens',
       tokens: [],
       text: this.#unsaid,
       finish: this.#finish,
     };
+    return this.#logits && !this.#finish ? [this.#sample(this.#logits)] : [];
+  }
+
+  /** Whether it follows another owner until `takeOver`. */
+  get standsBy(): boolean {
+    return this.#standsBy;
+  }
+
+  /** All that is left to say after the prompt's scores, where the replay was complete or nothing is to be sampled. */
+  get endOfReplay(): EngineOutput | null {
+    return this.#endOfReplay;
   }
 
   /** How many tokens the model has been fed, or remembered from before. */
@@ -122,7 +152,8 @@ export class Sequence {
     const scored = Math.min(this.#fed + step.ids.length + 1, prompt.length);
     if (scores.length > 0) outputs.push({ kind: 'prompt', from: scored - scores.length, logprobs: scores });
     this.#fed += step.ids.length;
-    if (sampled) outputs.push(this.#sample(sampled));
+    if (sampled && this.#standsBy) this.#logits = sampled.slice();
+    else if (sampled) outputs.push(this.#sample(sampled));
     return outputs;
   }
 

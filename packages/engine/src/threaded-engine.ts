@@ -8,6 +8,7 @@ import type {
   EngineModel,
   EngineOutput,
   EngineRequest,
+  Standby,
   StepReport,
 } from './engine.ts';
 import { EngineRuns } from './engine-runs.ts';
@@ -79,6 +80,7 @@ export class ThreadedEngine implements Engine {
       add: (run, request) => this.#send({ type: 'generate', run, request }),
       abort: (run) => this.#send({ type: 'abort', run }),
       drain: (run) => this.#send({ type: 'drain', run }),
+      follow: (run, tokens, takeOver) => this.#send({ type: 'follow', run, tokens, takeOver }),
     });
     thread.on('message', (message: FromThread) => {
       if (message.type === 'events') {
@@ -97,6 +99,10 @@ export class ThreadedEngine implements Engine {
     drain?: AbortSignal,
   ): AsyncGenerator<EngineOutput, void, undefined> {
     return this.#runs.generate(request, signal, drain);
+  }
+
+  standBy(request: EngineRequest, signal: AbortSignal, drain?: AbortSignal): Standby {
+    return this.#runs.standBy(request, signal, drain);
   }
 
   get died(): Promise<Error> {

@@ -1,12 +1,13 @@
 import { BatonError, ConfigurationError, ServerError } from '@baton/errors';
 import { Grammars } from '@baton/grammar';
 import type { EngineCapacity, EngineOutput, EngineRequest, StepReport } from '../engine.ts';
-import { Sequence, type SequenceContext, type Vocabulary } from '../sequence.ts';
+import type { TakeOver } from '../engine-runs.ts';
+import type { SequenceContext, Vocabulary } from '../sequence.ts';
 import { Pace } from './pace.ts';
+import { Run } from './run.ts';
 import type { Runner, StateStep } from './runner.ts';
-import { nextToAdmit, type Running, type Share, schedule } from './scheduler.ts';
+import { nextToAdmit, type Share, schedule } from './scheduler.ts';
 import { type BatchOptions, type BatchSettings, batchSettings } from './settings.ts';
-import { StateSchedule } from './state-schedule.ts';
 
 /** What happened to a run, in order: outputs, and then its end, unless it was aborted. */
 export type RunEvent =
@@ -21,34 +22,8 @@ export interface LoopOptions<State> extends BatchOptions {
   readonly clock?: () => number;
 }
 
-/** One call of `generate`. */
-class Run implements Running {
-  readonly id: number;
-  readonly arrival: number;
-  readonly request: EngineRequest;
-  readonly sequence: Sequence;
-  readonly tokensAtEnd: number;
-  readonly states: StateSchedule;
-  prefilledAt = 0;
-
-  constructor(id: number, arrival: number, request: EngineRequest, context: SequenceContext) {
-    this.id = id;
-    this.arrival = arrival;
-    this.request = request;
-    this.sequence = new Sequence(request, context);
-    this.states = new StateSchedule(request.states);
-    const { prompt, sampling } = request;
-    this.tokensAtEnd = Math.min(prompt.length + sampling.max_tokens, context.model.contextLength);
-  }
-
-  get tenant(): string {
-    return this.request.tenant;
-  }
-
-  get pending(): number {
-    return this.sequence.pending;
-  }
-}
+/** How many tokens a sequence that stands by may be behind its owner, and still is said to have caught up. */
+const nearTokens = 3;
 
 /** The engine's heart: many sequences share one model. They join and leave at every step. */
 export class BatchLoop<State> {
@@ -61,6 +36,12 @@ export class BatchLoop<State> {
   readonly #running = new Map<Run, State>();
   readonly #aborted = new Set<Run>();
   readonly #drained = new Set<Run>();
+  /** What sequences that stand by are to be told before the next step. */
+  readonly #followed: {
+    readonly id: number;
+    readonly tokens: readonly number[];
+    readonly takeOver: TakeOver | null;
+  }[] = [];
   /** To be told with the next step. */
   readonly #events: RunEvent[] = [];
   #arrivals = 0;
@@ -97,14 +78,18 @@ export class BatchLoop<State> {
 
   /** Whether nothing is left to do or to tell. */
   get idle(): boolean {
-    return this.#waiting.length + this.#running.size + this.#events.length === 0;
+    const told = this.#events.length + this.#followed.length + this.#aborted.size + this.#drained.size;
+    if (told > 0) return false;
+    for (const { pending, isCatchingUp } of this.#running.keys())
+      if (pending > 0 || isCatchingUp) return false;
+    return this.#nextToAdmit() === null;
   }
 
   /** Takes a sequence in, which events call `id`. One that cannot be run fails with the next step. */
   add(id: number, request: EngineRequest): void {
     try {
       const run = new Run(id, this.#arrivals++, request, this.#context);
-      if (run.pending > 0) this.#waiting.push(run);
+      if (run.pending > 0 || run.sequence.standsBy) this.#waiting.push(run);
       else this.#end(run);
     } catch (error) {
       this.#fail(id, error);
@@ -123,11 +108,25 @@ export class BatchLoop<State> {
     for (const run of [...this.#waiting, ...this.#running.keys()]) if (run.id === id) this.#drained.add(run);
   }
 
+  /**
+   * Feeds a sequence that stands by what its owner has logged since; with `takeOver` it goes on by itself from there. Nothing
+   * happens where it has ended or was aborted.
+   */
+  follow(id: number, tokens: readonly number[], takeOver: TakeOver | null): void {
+    this.#followed.push({ id, tokens, takeOver });
+  }
+
   /** Schedule, run, postprocess. Gives all that happened since the last step. */
   async step(): Promise<RunEvent[]> {
     this.#steps++;
     this.#dropAborted();
     await this.#drain();
+    await this.#follow();
+    if (this.#events.length > 0) {
+      // Not only after the next token.
+      this.#report = null;
+      return this.#events.splice(0);
+    }
     this.#admit();
 
     const plan = schedule([...this.#running.keys()], this.#settings, this.#pace.tokens);
@@ -136,7 +135,6 @@ export class BatchLoop<State> {
       entry,
       tokens: entry.states.limit(entry.sequence.fed, tokens),
     }));
-    this.#sampled = 0;
     const decodeMs = await this.#run(decoding);
     const prefillMs = await this.#run(prefilling, true);
     for (const { entry, tokens } of prefilling) {
@@ -154,10 +152,11 @@ export class BatchLoop<State> {
         0,
       ),
     };
+    this.#sampled = 0;
     return this.#events.splice(0);
   }
 
-  /** What the last step did; null before the first. */
+  /** What the last step did; null where it ran nothing. */
   get report(): StepReport | null {
     return this.#report;
   }
@@ -190,17 +189,43 @@ export class BatchLoop<State> {
   async #drain(): Promise<void> {
     for (const run of this.#drained) {
       if (this.#running.has(run) && run.states.wanted) await this.#tellState(run);
-      this.#waiting = this.#waiting.filter((waiting) => waiting !== run);
       this.#events.push({ type: 'ended', run: run.id });
       this.#free(run);
     }
     this.#drained.clear();
   }
 
-  #admit(): void {
+  async #follow(): Promise<void> {
+    for (const { id, tokens, takeOver } of this.#followed.splice(0)) {
+      const run = [...this.#waiting, ...this.#running.keys()].find((run) => run.id === id);
+      if (!run?.sequence.standsBy) continue;
+      try {
+        run.sequence.follow(tokens);
+        if (!takeOver) continue;
+        this.#tellCaughtUp(run);
+        await this.#tell(run, run.sequence.fed, run.sequence.takeOver(takeOver.replayTextLength));
+      } catch (error) {
+        this.#fail(id, error);
+        this.#free(run);
+      }
+    }
+    for (const run of this.#running.keys()) if (run.pending <= nearTokens) this.#tellCaughtUp(run);
+  }
+
+  #tellCaughtUp(run: Run): void {
+    if (!run.isCatchingUp) return;
+    run.isCatchingUp = false;
+    this.#events.push({ type: 'output', run: run.id, output: { kind: 'caught up' } });
+  }
+
+  #nextToAdmit(): Run | null {
     const slotBytes = (tokens: number) => this.#runner.slotBytes(tokens);
+    return nextToAdmit(this.#waiting, [...this.#running.keys()], this.#settings, slotBytes);
+  }
+
+  #admit(): void {
     for (;;) {
-      const next = nextToAdmit(this.#waiting, [...this.#running.keys()], this.#settings, slotBytes);
+      const next = this.#nextToAdmit();
       if (next === null) return;
       this.#waiting = this.#waiting.filter((run) => run !== next);
       const { resume } = next.request;
@@ -224,18 +249,25 @@ export class BatchLoop<State> {
     const before = run.sequence.fed;
     try {
       if (!(result instanceof Float32Array)) throw result ?? new ServerError('the model gave no logits');
-      const outputs = run.sequence.postprocess(step, result);
-      const { fed, pending } = run.sequence;
-      if (run.states.isDue(before, fed) || (pending === 0 && run.states.wanted)) await this.#tellState(run);
-      for (const output of outputs) {
-        if (output.kind === 'tokens') this.#sampled += output.tokens.length;
-        this.#events.push({ type: 'output', run: run.id, output });
-      }
-      if (pending > 0) return;
-      this.#end(run);
+      await this.#tell(run, before, run.sequence.postprocess(step, result));
     } catch (error) {
       this.#fail(run.id, error);
+      this.#free(run);
     }
+  }
+
+  /** What came of the tokens fed since `before`, and the end of a run that has nothing left to do. */
+  async #tell(run: Run, before: number, outputs: readonly EngineOutput[]): Promise<void> {
+    const { fed, pending, standsBy } = run.sequence;
+    const ends = pending === 0 && !standsBy;
+    const isWanted = run.states.isDue(before, fed) || (ends && run.states.wanted);
+    if (isWanted && this.#running.has(run)) await this.#tellState(run);
+    for (const output of outputs) {
+      if (output.kind === 'tokens') this.#sampled += output.tokens.length;
+      this.#events.push({ type: 'output', run: run.id, output });
+    }
+    if (!ends) return;
+    this.#end(run);
     this.#free(run);
   }
 
@@ -256,6 +288,7 @@ export class BatchLoop<State> {
   }
 
   #free(run: Run): void {
+    this.#waiting = this.#waiting.filter((waiting) => waiting !== run);
     const state = this.#running.get(run);
     if (this.#running.delete(run)) this.#runner.freeState(state as State);
   }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EngineDiedError, ServerError } from '@baton/errors';
 import { BatchLoop } from '../batch/batch-loop.ts';
-import type { Engine, EngineCapacity, EngineModel, EngineOutput, EngineRequest } from '../engine.ts';
+import type { Engine, EngineCapacity, EngineModel, EngineOutput, EngineRequest, Standby } from '../engine.ts';
 import { EngineRuns } from '../engine-runs.ts';
 import type { Vocabulary } from '../sequence.ts';
 import { byteVocabulary } from './byte-vocabulary.ts';
@@ -60,10 +60,20 @@ export class ScriptedEngine implements Engine {
     this.#runs = new EngineRuns({
       add: (run, request) => {
         this.#loop.add(run, request);
-        if (!this.#running) void this.#run();
+        this.#wake();
       },
-      abort: (run) => this.#loop.abort(run),
-      drain: (run) => this.#loop.drain(run),
+      abort: (run) => {
+        this.#loop.abort(run);
+        this.#wake();
+      },
+      drain: (run) => {
+        this.#loop.drain(run);
+        this.#wake();
+      },
+      follow: (run, tokens, takeOver) => {
+        this.#loop.follow(run, tokens, takeOver);
+        this.#wake();
+      },
     });
   }
 
@@ -75,6 +85,10 @@ export class ScriptedEngine implements Engine {
     return this.#runs.generate(request, signal, drain);
   }
 
+  standBy(request: EngineRequest, signal: AbortSignal, drain?: AbortSignal): Standby {
+    return this.#runs.standBy(request, signal, drain);
+  }
+
   get died(): Promise<Error> {
     return this.#died.promise;
   }
@@ -83,6 +97,10 @@ export class ScriptedEngine implements Engine {
     const death = new EngineDiedError('the engine was closed');
     this.#died.resolve(death);
     this.#runs.die(death);
+  }
+
+  #wake(): void {
+    if (!this.#running) void this.#run();
   }
 
   async #run(): Promise<void> {

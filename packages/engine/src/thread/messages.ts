@@ -1,6 +1,7 @@
 import type { BatchOptions } from '../batch/settings.ts';
 import type { Device } from '../device.ts';
 import type { EngineCapacity, EngineModel, EngineRequest, StepReport } from '../engine.ts';
+import type { TakeOver } from '../engine-runs.ts';
 import type { StateLayout } from '../state/state-layout.ts';
 import type { ThreadEvent } from './thread-event.ts';
 import type { ThreadFailure } from './thread-failure.ts';
@@ -19,6 +20,12 @@ export interface ThreadOptions extends BatchOptions {
 export type ToThread =
   | { readonly type: 'generate'; readonly run: number; readonly request: EngineRequest }
   | { readonly type: 'abort' | 'drain'; readonly run: number }
+  | {
+      readonly type: 'follow';
+      readonly run: number;
+      readonly tokens: readonly number[];
+      readonly takeOver: TakeOver | null;
+    }
   | { readonly type: 'close' };
 
 export type FromThread =

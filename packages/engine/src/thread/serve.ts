@@ -20,6 +20,9 @@ export async function serve<State>(port: MessagePort, loop: BatchLoop<State>): P
       case 'drain':
         loop.drain(message.run);
         break;
+      case 'follow':
+        loop.follow(message.run, message.tokens, message.takeOver);
+        break;
       case 'close':
         closed = true;
     }
