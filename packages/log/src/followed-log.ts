@@ -1,12 +1,11 @@
-import type { LogState } from '@baton/protocol';
+import type { LogEntry, LogState } from '@baton/protocol';
 import type { LogCursor } from './log-cursor.ts';
 import type { LogSubscription } from './log-subscription.ts';
 
-/** A log that is read as it grows, without anybody to whom its entries are given. */
+/** A log that is read as it grows until it is claimed: the claim then has nothing to read. Made by `TokenLog.follow`. */
 export class FollowedLog {
   readonly #cursor: LogCursor;
   readonly #subscription: LogSubscription;
-  readonly #ended: Promise<void>;
 
   /** `subscription` moves `cursor` on. Resolves when all that is stored now has been read. */
   static async start(cursor: LogCursor, subscription: LogSubscription): Promise<FollowedLog> {
@@ -22,25 +21,21 @@ export class FollowedLog {
   private constructor(cursor: LogCursor, subscription: LogSubscription) {
     this.#cursor = cursor;
     this.#subscription = subscription;
-    this.#ended = this.#readOn();
   }
 
+  /** What has been read up to now. */
   get state(): Readonly<LogState> {
     return this.#cursor.state;
   }
 
-  /** Gives how far it was read; nobody else moves that on any more. */
-  async stop(): Promise<LogCursor> {
-    this.#subscription.close();
-    await this.#ended;
-    return this.#cursor;
+  /** Further entries, as they come; to be iterated once. See `LogSubscription.entries`. */
+  entries({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<LogEntry, void> {
+    return this.#subscription.entries(signal && { signal });
   }
 
-  async #readOn(): Promise<void> {
-    try {
-      for await (const _ of this.#subscription.entries());
-    } catch {
-      // Whoever goes on from the cursor meets the same, and says so.
-    }
+  /** Gives how far it was read; nobody else moves that on any more. Not while `entries` are waited for. */
+  stop(): LogCursor {
+    this.#subscription.close();
+    return this.#cursor;
   }
 }

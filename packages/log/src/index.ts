@@ -1,3 +1,4 @@
+export type { FollowedLog } from './followed-log.ts';
 export { LogSubscription } from './log-subscription.ts';
 export { LogWriter } from './log-writer.ts';
 export { connectNats } from './nats-connection.ts';

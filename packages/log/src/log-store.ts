@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { NotFoundError, RequestError } from '@baton/errors';
+import { BatonError, NotFoundError, RequestError } from '@baton/errors';
 import { type LogEntry, logStream, logSubject, readLogEntry, shardOf } from '@baton/protocol';
 import { attributes, injectContext, measure, withSpan } from '@baton/telemetry';
 import {
@@ -11,6 +11,7 @@ import {
 } from '@nats-io/jetstream';
 import { headers, type MsgHdrs } from '@nats-io/transport-node';
 import { type Attributes, SpanKind } from '@opentelemetry/api';
+import { readRange } from './read-range.ts';
 import type { TokenLogSettings } from './settings.ts';
 import { StaleReadError, whileUnavailable } from './unavailable.ts';
 
@@ -18,6 +19,8 @@ import { StaleReadError, whileUnavailable } from './unavailable.ts';
 const appendIdHeader = 'Baton-Append-Id';
 /** Where the generation's first entry is, so that reading a log never searches the stream. */
 const firstSequenceHeader = 'Baton-First-Sequence';
+/** Entries that are read one by one, which takes less long, before the rest is asked for at once. */
+const singleReads = 4;
 /** Room that headers take out of the server's limit on a message. */
 const headerBytes = 4096;
 
@@ -141,7 +144,14 @@ export class LogStore {
     const last = await this.last(id, signal);
     if (last === null || last.sequence <= (top?.sequence ?? 0)) return;
     let from = top === null ? last.first : top.sequence + 1;
-    while (from < last.sequence) {
+    for (let reads = 0; from < last.sequence; reads++) {
+      if (reads === singleReads) {
+        for await (const next of this.#range(id, from, last.sequence, signal)) {
+          yield next;
+          if (next.sequence === last.sequence) return;
+          from = next.sequence + 1;
+        }
+      }
       const next = await this.#get(id, { seq: from, next_by_subj: this.#subject(id) }, signal);
       if (next === null || (top === null && from === last.first && next.sequence !== from)) {
         throw new NotFoundError('response_not_found', `the log of ${id} has expired`);
@@ -169,6 +179,28 @@ export class LogStore {
       traceparent: traceparentOf(header),
       storedAt,
     };
+  }
+
+  /** Ends early where it fails: what is left is then read one by one, which waits out an outage. */
+  async *#range(
+    id: string,
+    from: number,
+    to: number,
+    signal?: AbortSignal,
+  ): AsyncGenerator<StoredEntry, void> {
+    const stream = logStream(shardOf(id, this.#settings.shards));
+    const messages = readRange(this.#client, { stream, subject: this.#subject(id), from, to });
+    try {
+      for (let next = await messages.next(); !next.done; next = await messages.next()) {
+        signal?.throwIfAborted();
+        const { seq, data, headers: header = headers(), time } = next.value;
+        yield this.parse(id, seq, data, header, time.getTime());
+      }
+    } catch (error) {
+      if (error instanceof BatonError || signal?.aborted) throw error;
+    } finally {
+      await messages.return();
+    }
   }
 
   async #get(

@@ -5,9 +5,10 @@ import {
   LogCorruptedError,
   RequestError,
 } from '@baton/errors';
-import { logStream, newId } from '@baton/protocol';
+import { logStream, logSubject, newId } from '@baton/protocol';
 import { startTestNats, type TestServer } from '@baton/testing';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { headers } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectNats } from './nats-connection.ts';
 import { finishEntry, newJob, tokenEntry } from './test-support.ts';
@@ -203,6 +204,55 @@ describe('appendError', () => {
   });
 });
 
+describe('a long log', () => {
+  const entries = 3000;
+
+  it('is read whole and in order, many entries at once, whatever lies between them', async () => {
+    const [long, other] = [await claim(), await claim()];
+    for (let token = 0; token < entries; token++) {
+      await long.writer.append(tokenEntry(token));
+      if (token % 7 === 0) await other.writer.append(tokenEntry(token));
+    }
+    const sent = () => log.connection.stats().outMsgs;
+    const before = sent();
+    const state = await log.read(long.job.id);
+    expect(sent() - before).toBeLessThan(entries / 20);
+    expect(state?.tokens).toEqual(Array.from({ length: entries }, (_, token) => token));
+    const history: number[] = [];
+    for await (const { entry, at } of log.history(long.job.id)) {
+      if (entry.kind === 'tokens') history.push(...entry.tokens);
+      expect(at).toBeGreaterThan(0);
+    }
+    expect(history).toEqual(state?.tokens);
+    const next = await claim(long.job, 'w2');
+    expect(next.state).toMatchObject({ epoch: 2, nextSequenceNumber: entries + 1 });
+    await next.writer.append(finishEntry);
+    expect(await log.read(long.job.id)).toMatchObject({
+      tokens: state?.tokens,
+      terminal: { kind: 'finish' },
+    });
+  });
+
+  it('is refused where an entry is missing in its middle', async () => {
+    const { job, writer } = await claim();
+    for (let token = 0; token < 20; token++) await writer.append(tokenEntry(token));
+    const connection = await connectNats(nats.url, 'test');
+    const manager = await jetstreamManager(connection);
+    const query = { last_by_subj: logSubject(0, job.id) };
+    const stored = await manager.direct.getMessage(logStream(0), query);
+    const first = headers();
+    first.set('Baton-First-Sequence', stored?.header.get('Baton-First-Sequence') ?? '');
+    for (let at = 22; at < 40; at++) {
+      const entry = { v: 1, ...tokenEntry(99), epoch: 1, sequence_number: at };
+      const data = JSON.stringify(entry);
+      await jetstream(connection).publish(logSubject(0, job.id), data, { headers: first });
+    }
+    await expect(log.read(job.id)).rejects.toThrow(LogCorruptedError);
+    await expect(log.read(job.id)).rejects.toThrow('has sequence number 22, expected 21');
+    await connection.close();
+  });
+});
+
 describe('follow', () => {
   it('leaves a claim nothing to read, and changes nothing of what it says', async () => {
     const job = newJob();
@@ -210,13 +260,19 @@ describe('follow', () => {
     const { writer } = await log.claim(job, 'former');
     await writer?.append({ kind: 'tokens', tokens: [1], text: 'a' });
     const followed = await log.follow(job.id);
-    expect(followed.tokens).toEqual([1]);
+    expect(followed.state.tokens).toEqual([1]);
     await writer?.append({ kind: 'tokens', tokens: [2], text: 'b' });
-    await expect.poll(() => followed.tokens).toEqual([1, 2]);
-    const { state } = await log.claim(job, 'next');
-    expect(state).toMatchObject({ epoch: 2, owner: 'next', tokens: [1, 2], text: 'ab' });
+    for await (const { kind } of followed.entries()) {
+      expect(kind).toBe('tokens');
+      break;
+    }
+    expect(followed.state.tokens).toEqual([1, 2]);
+    // What comes after it was looked at last, the claim meets.
+    await writer?.append({ kind: 'tokens', tokens: [3], text: 'c' });
+    const { state } = await log.claim(job, 'next', followed);
+    expect(state).toMatchObject({ epoch: 2, owner: 'next', tokens: [1, 2, 3], text: 'abc' });
     expect(await log.read(job.id)).toEqual(state);
-    await expect(writer?.append({ kind: 'tokens', tokens: [3], text: 'c' })).rejects.toThrow(FencedError);
+    await expect(writer?.append({ kind: 'tokens', tokens: [4], text: 'd' })).rejects.toThrow(FencedError);
   });
 });
 

@@ -23,8 +23,6 @@ import { ensureStreams } from './streams.ts';
 import { whileUnavailable } from './unavailable.ts';
 
 const defaultMaxPayload = 1024 * 1024;
-/** Logs followed at once for claims to come. */
-const maxFollowed = 32;
 
 /**
  * The token log: one append-only, fenced log for each generation on NATS JetStream, and the live feed of what is
@@ -38,8 +36,6 @@ export class TokenLog {
   readonly #settings: TokenLogSettings;
   readonly #store: LogStore;
   readonly #open: OpenGenerations;
-  /** Logs that are about to be claimed here, by generation. */
-  readonly #followed = new Map<string, FollowedLog>();
 
   private constructor(
     connection: NatsConnection,
@@ -117,15 +113,15 @@ export class TokenLog {
    * Makes `worker` the owner of the generation: appends `claimed` with the next epoch on top of whatever is there,
    * after entry 0 where that is missing. From then on appends of earlier owners fail. Gives everything the log says so
    * far, the claim included; `writer` is null where the generation has ended, which is then not claimed, and `lostOwner`
-   * where nobody owned it any more, or yet.
+   * where nobody owned it any more, or yet. Nothing but what `followed` has not read yet is read, where it is given.
    */
   async claim(
     job: GenerationJob,
     worker: string,
+    followed: FollowedLog | null = null,
   ): Promise<{ state: LogState; writer: LogWriter | null; lostOwner: string | null }> {
-    const followed = await this.#unfollow(job.id);
     // What a followed log has not read yet, the append meets as a conflict.
-    const cursor = followed ?? (await new LogCursor(this.#store, job.id).readToEnd());
+    const cursor = followed?.stop() ?? (await new LogCursor(this.#store, job.id).readToEnd());
     const { state } = cursor;
     while (state.terminal === null) {
       const entry: LogEntry =
@@ -145,28 +141,10 @@ export class TokenLog {
     return { state, writer: null, lostOwner: null };
   }
 
-  /**
-   * Follows a log that is about to be claimed here: the claim then has nothing to read. Gives what it says up to now, and
-   * from then on.
-   */
-  async follow(generationId: string): Promise<Readonly<LogState>> {
-    const known = this.#followed.get(generationId);
-    if (known) return known.state;
+  /** Follows a log that is about to be claimed here. Whoever gets it claims, or stops it. */
+  async follow(generationId: string): Promise<FollowedLog> {
     const cursor = new LogCursor(this.#store, generationId);
-    const followed = await FollowedLog.start(cursor, await this.#subscribe(cursor, () => {}));
-    await this.#unfollow(generationId);
-    this.#followed.set(generationId, followed);
-    for (const oldest of this.#followed.keys()) {
-      if (this.#followed.size <= maxFollowed) break;
-      await this.#unfollow(oldest);
-    }
-    return followed.state;
-  }
-
-  async #unfollow(generationId: string): Promise<LogCursor | null> {
-    const followed = this.#followed.get(generationId);
-    this.#followed.delete(generationId);
-    return (await followed?.stop()) ?? null;
+    return FollowedLog.start(cursor, await this.#subscribe(cursor, () => {}));
   }
 
   /**
