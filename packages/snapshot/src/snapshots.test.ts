@@ -171,6 +171,34 @@ describe('a snapshot', () => {
     expect(second.newBytes).toBeLessThan(first.newBytes / 3);
   });
 
+  it('goes on from what its owner of before stored while it was moved, and is never taken back', async () => {
+    const [former, next] = [open(), open()];
+    await former.save(ref, [upTo(history, 140, 0)], ids(400));
+    const state = await restored(next, ids(400));
+    // The former owner stores on, also after the next one has restored.
+    const meanwhile = [upTo(history, 140, 0), upTo(history, 200, 128)];
+    expect(await former.save(ref, meanwhile, ids(400))).toMatchObject({ kind: 'saved', tokens: 200 });
+    const moved = [...state, upTo(history, 230, 128)];
+    const first = await next.save(ref, moved, ids(400));
+    if (first.kind !== 'saved') throw new Error(first.message);
+    expect(first.newBytes).toBeLessThan(first.storedBytes);
+    expect(held(await restored(open(), ids(400)))).toEqual(held([upTo(history, 230, 0)]));
+    // A save of the former owner that comes late, whether it knows what it had stored or not.
+    const late = {
+      kind: 'failed',
+      reason: 'foreign_session',
+      message: expect.stringContaining('230 tokens'),
+    };
+    for (const worker of [former, open()]) {
+      const stale = [...meanwhile, upTo(history, 210, 192)];
+      expect(await worker.save(ref, stale, ids(400))).toMatchObject(late);
+    }
+    expect(await next.save(ref, [...moved, upTo(history, 250, 192)], ids(400))).toMatchObject({
+      kind: 'saved',
+      tokens: 250,
+    });
+  });
+
   it('of one turn is gone on from in two others, which share its pages', async () => {
     const snapshots = open();
     const state = [upTo(history, 200, 0)];

@@ -106,8 +106,24 @@ export class Snapshots implements SnapshotService {
   }
 
   async #save(ref: SessionRef, state: SessionState, tokens: readonly number[]) {
+    const count = tokensOf(state);
+    const known = this.#known.get(keyOf(ref)) ?? { version: await this.#behind(ref, count), pages: [] };
+    const saved = await this.#put(ref, state, tokens, known);
+    if (saved) return saved;
+    // Its owner of before had a save on its way when this one took over.
+    const again = await this.#put(ref, state, tokens, { ...known, version: await this.#behind(ref, count) });
+    if (!again) throw new SnapshotRefusal('foreign_session', 'another worker stores this session, too');
+    return again;
+  }
+
+  /** Null where another version than the known one is stored. */
+  async #put(
+    ref: SessionRef,
+    state: SessionState,
+    tokens: readonly number[],
+    { version, pages: old }: Known,
+  ): Promise<Omit<SaveReport, 'milliseconds'> | null> {
     const { store, tier, model } = this.#options;
-    const { version, pages: old } = this.#known.get(keyOf(ref)) ?? (await this.#stored(ref));
     const { entries, fresh } = pagesOf(state, old, tier, this.#codec);
     const missing = await store.missing(
       ref.tenant,
@@ -134,7 +150,7 @@ export class Snapshots implements SnapshotService {
     };
     const bytes = encodeManifest(manifest);
     const next = await store.putManifest(ref.tenant, ref.session, { bytes, pages: entries }, version);
-    if (next === null) throw new SnapshotRefusal('foreign_session', 'another worker has stored this session');
+    if (next === null) return null;
     this.#known.set(keyOf(ref), { version: next, pages: entries });
     return {
       tokens: count,
@@ -208,10 +224,26 @@ export class Snapshots implements SnapshotService {
     await this.#options.store.close();
   }
 
-  /** What another process stored of a session: this one goes on from its version, and stores all pages anew. */
-  async #stored({ tenant, session }: SessionRef): Promise<Known> {
-    const stored = await this.#options.store.getManifest(tenant, session);
-    return { version: stored?.version ?? null, pages: [] };
+  /**
+   * The version that another process stored, to be replaced by a state of `tokens` tokens. Throws `SnapshotRefusal`
+   * (`foreign_session`) where it remembers more: what an owner has stored, no owner of before takes back.
+   */
+  async #behind(ref: SessionRef, tokens: number): Promise<string | null> {
+    const stored = await this.#options.store.getManifest(ref.tenant, ref.session);
+    if (!stored) return null;
+    const found = this.#tokensOf(ref, stored.bytes);
+    if (found <= tokens) return stored.version;
+    throw new SnapshotRefusal('foreign_session', `another worker has stored ${found} tokens of this session`);
+  }
+
+  /** 0 where nobody could go on from it. */
+  #tokensOf(ref: SessionRef, manifest: Uint8Array): number {
+    try {
+      return decodeManifest(manifest, { ...ref, fingerprint: this.#options.model.fingerprint }).tokens;
+    } catch (error) {
+      if (error instanceof SnapshotRefusal || error instanceof MessageError) return 0;
+      throw error;
+    }
   }
 }
 
