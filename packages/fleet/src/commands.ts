@@ -41,15 +41,16 @@ export function serveCommands(
   return () => subscription.unsubscribe();
 }
 
-/** Throws `DependencyError` where the worker does not answer. */
+/** Throws `DependencyError` where the worker does not answer within `timeoutMs`. */
 export async function commandWorker(
   connection: NatsConnection,
   worker: string,
   command: WorkerCommand,
+  timeoutMs = answerMs,
 ): Promise<CommandReply> {
   const subject = commandSubject(worker);
   const answer = await connection
-    .request(subject, JSON.stringify(command), { timeout: answerMs })
+    .request(subject, JSON.stringify(command), { timeout: timeoutMs })
     .catch((cause: unknown) => {
       throw new DependencyError('worker', `worker ${worker} does not answer`, { cause });
     });

@@ -10,8 +10,6 @@ export class SnapshotWriter {
   #wanted: { readonly state: SessionState; readonly tokens: readonly number[] } | null = null;
   #running: Promise<void> | null = null;
   #stored = 0;
-  /** Who waits for the next save to end. */
-  #waiting: (() => void)[] = [];
 
   constructor(service: SnapshotService, ref: SessionRef, onResult: (result: SaveResult) => void = () => {}) {
     this.#service = service;
@@ -38,19 +36,12 @@ export class SnapshotWriter {
     timer.abort();
   }
 
-  /** Resolves when the next save to begin has ended, well or not. */
-  nextSave(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
-  }
-
   async #run(): Promise<void> {
     for (let next = this.#wanted; next; next = this.#wanted) {
       this.#wanted = null;
-      const waiting = this.#waiting.splice(0);
       const result = await this.#service.save(this.#ref, next.state, next.tokens);
       if (result.kind === 'saved') this.#stored = result.tokens;
       this.#onResult(result);
-      for (const resolve of waiting) resolve();
     }
     this.#running = null;
   }

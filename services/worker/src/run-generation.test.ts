@@ -8,12 +8,14 @@ import { TokenLog } from '@baton/log';
 import { type GenerationJob, type LogState, newId } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
 import { HandedOver } from '@baton/queue';
+import type { SaveResult } from '@baton/snapshot';
 import { DiskStore } from '@baton/snapshot/disk-store';
 import { Snapshots } from '@baton/snapshot/snapshots';
 import { startTestNats, type TestServer } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runGeneration } from './run-generation.ts';
-import { type Restored, SessionStates, type StateTracker } from './states/session-states.ts';
+import { Standby } from './standby.ts';
+import { type Restored, SessionStates, type SessionStatesOptions } from './states/session-states.ts';
 
 const isPrefix = (session: string) => session.startsWith('prefix-');
 
@@ -35,12 +37,13 @@ describe('runGeneration', () => {
   const never = new AbortController().signal;
   const newJob = () => exampleJob({ id: newId('resp'), sampling: { max_tokens: 500 } });
   /** A worker's states, over a store that all workers of a test share. */
-  const statesOf = (engine: Engine, every = 64) => {
+  const statesOf = (engine: Engine, every = 64, onSave?: SessionStatesOptions['onSave']) => {
     const limits = { ttlSeconds: 60, quotaBytes: 1e9, totalBytes: 1e9 };
     const { layout, model } = engine;
     const store = new DiskStore(folder, limits);
     const snapshots = new Snapshots({ store, tier: 'exact', layout, model });
-    return new SessionStates({ snapshots, layout, fingerprint: model.fingerprint, every, warmBytes: 1e6 });
+    const options = { snapshots, layout, fingerprint: model.fingerprint, every, warmBytes: 1e6 };
+    return new SessionStates({ ...options, ...(onSave && { onSave }) });
   };
   const run = (
     job: GenerationJob,
@@ -221,29 +224,76 @@ describe('runGeneration', () => {
     expect((await stateOf(job)).tokens).toEqual((await undisturbed()).tokens);
   });
 
-  it('goes on from what was brought into memory while its former owner decoded on', async () => {
+  /** One worker runs a generation while another stands by for it. */
+  async function standingBy() {
     const job = newJob();
-    const worker = new ScriptedEngine({ stepMs: 10 });
+    const former = new ScriptedEngine({ stepMs: 10 });
     const offer = new AbortController();
-    const begins = Promise.withResolvers<StateTracker>();
-    const context = { log, engine: worker, states: statesOf(worker, 8), workerId: 'worker-1', maxClaims: 3 };
-    const stopped = runGeneration(job, offer.signal, { ...context, onProgress: begins.resolve });
-    const followed = await log.follow(job.id);
+    const stopped = run(job, former, { signal: offer.signal, states: statesOf(former, 8) });
+    stopped.catch(() => {});
     await tokensLogged(job, 20);
-    await (await begins.promise).nextSave();
-    const next = statesOf(worker);
-    await next.prepare(job, followed.tokens);
+    const engine = new ScriptedEngine();
+    const saves: SaveResult[] = [];
+    const states = statesOf(engine, 8, (_, result) => saves.push(result));
+    const standby = await Standby.start(job.id, { log, engine, states });
+    if (!standby) throw new Error('nothing stands by');
+    const context = { log, engine, states, workerId: 'worker-2', maxClaims: 3 };
+    return { job, former, stopped, offer, standby, context, saves };
+  }
+
+  it('goes on where a former owner stops that it stood by for, fed before with all that this one says', async () => {
+    const { job, stopped, offer, standby, context, saves } = await standingBy();
+    await standby.caughtUp;
+    await tokensLogged(job, standby.log.state.tokens.length + 10);
     offer.abort(new HandedOver(async () => true));
     await expect(stopped).rejects.toThrow(HandedOver);
+    expect(await standby.released).toBe(true);
     expect(await stateOf(job)).toMatchObject({ owner: null, releases: 1 });
     const begun: Restored[] = [];
-    await runGeneration(job, never, {
-      ...{ ...context, states: next, workerId: 'worker-2' },
-      onRestored: (_, restored) => begun.push(restored),
-    });
-    expect(begun).toMatchObject([{ source: 'warm', of: 'generation' }]);
-    expect(begun[0]?.tokens).toBeGreaterThan(job.prompt.length + 16);
-    expect((await stateOf(job)).tokens).toEqual((await undisturbed()).tokens);
+    const onRestored = (_: LogState, restored: Restored) => void begun.push(restored);
+    await runGeneration(job, never, { ...context, onRestored }, standby);
+    expect(begun).toMatchObject([{ source: 'snapshot', of: 'generation' }]);
+    const [{ epoch, tokens, text }, expected] = [await stateOf(job), await undisturbed()];
+    expect({ epoch, tokens, text }).toEqual({ epoch: 2, tokens: expected.tokens, text: expected.text });
+    // Also the first, although the former owner has stored since the next one restored.
+    expect(new Set(saves.map(({ kind }) => kind))).toEqual(new Set(['saved']));
+  });
+
+  it('goes on at once where its job comes and the owner that it stood by for is lost', async () => {
+    const { job, former, stopped, standby, context } = await standingBy();
+    await former.close();
+    await expect(stopped).rejects.toThrow(EngineDiedError);
+    standby.take();
+    expect(await standby.released).toBe(true);
+    await runGeneration(job, never, context, standby);
+    const [{ epoch, tokens }, expected] = [await stateOf(job), await undisturbed()];
+    expect({ epoch, tokens }).toEqual({ epoch: 2, tokens: expected.tokens });
+  });
+
+  it('does not come where the owner goes on to the end, or another one claims first', async () => {
+    const ended = await standingBy();
+    await ended.stopped;
+    expect(await ended.standby.released).toBe(false);
+    await ended.standby.close();
+    expect((await stateOf(ended.job)).epoch).toBe(1);
+
+    const taken = await standingBy();
+    await log.claim(taken.job, 'worker-3');
+    await expect(taken.stopped).rejects.toThrow(FencedError);
+    expect(await taken.standby.released).toBe(false);
+    await taken.standby.close();
+    expect((await stateOf(taken.job)).owner).toBe('worker-3');
+  });
+
+  it('has nothing to stand by for where a generation has ended, or its prompt is to be scored', async () => {
+    const job = newJob();
+    const engine = new ScriptedEngine();
+    const context = { log, engine, states: statesOf(engine) };
+    await run(job, engine);
+    expect(await Standby.start(job.id, context)).toBeNull();
+    const scored = exampleJob({ id: newId('resp'), sampling: { prompt_logprobs: 1 } });
+    await log.appendQueued(scored);
+    expect(await Standby.start(scored.id, context)).toBeNull();
   });
 
   it('goes on from the turn before: in memory, from its snapshot in two branches, or by computing again', async () => {

@@ -2,15 +2,17 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from '@baton/engine';
 import type { BatonError } from '@baton/errors';
-import { commandWorker, FleetWatch, Heartbeat, serveCommands } from '@baton/fleet';
+import { FleetWatch, Heartbeat, serveCommands } from '@baton/fleet';
 import { TokenLog, type TokenLogSettings } from '@baton/log';
-import type { CommandReply, GenerationJob, WorkerCommand, WorkerStatus } from '@baton/protocol';
-import { GenerationConsumer, GenerationQueue, HandedOver } from '@baton/queue';
+import type { GenerationJob, WorkerCommand, WorkerStatus } from '@baton/protocol';
+import { GenerationConsumer, GenerationQueue } from '@baton/queue';
 import { openSnapshots, type SnapshotSettings } from '@baton/snapshot';
 import type { Logger } from 'pino';
+import { type Answer, done, Moves, type Running } from './moves.ts';
 import { observeWorker, recordSave } from './record.ts';
-import { runGeneration } from './run-generation.ts';
-import { SessionStates, type StateTracker } from './states/session-states.ts';
+import { type GenerationContext, runGeneration } from './run-generation.ts';
+import type { Standby } from './standby.ts';
+import { SessionStates } from './states/session-states.ts';
 
 export interface WorkerOptions {
   readonly workerId: string;
@@ -41,8 +43,6 @@ const statusMs = 250;
  */
 const deafMs = 250;
 const deafCheckMs = 50;
-/** How long a generation that is to move waits for its next snapshot; without one, more has to be computed again. */
-const freshMs = 10_000;
 
 /**
  * A worker: takes generations from the queue, runs them on an engine, tells the fleet how it is, and looks after what other
@@ -58,6 +58,7 @@ export class Worker {
   readonly #watch: FleetWatch;
   readonly #stopCommands: () => void;
   readonly #running = new Map<string, Running>();
+  readonly #moves: Moves;
   readonly #timers: readonly NodeJS.Timeout[];
   #deaf = false;
   #consumer: GenerationConsumer | null = null;
@@ -109,6 +110,16 @@ export class Worker {
       onLost: ({ worker, silentMs }) => void this.#takeBack(worker, silentMs),
       onError: (error) => options.logger.warn({ err: error }, 'a heartbeat is not understood'),
     });
+    this.#moves = new Moves({
+      workerId: options.workerId,
+      engine,
+      log: parts.log,
+      states: parts.states,
+      fleet: this.#watch,
+      running: this.#running,
+      begin: (standby) => this.#start(standby.job, standby),
+      logger: options.logger,
+    });
     this.#stopCommands = serveCommands(connection, options.workerId, (command) => this.#obey(command));
     this.#timers = [
       setInterval(() => this.#tell(), statusMs),
@@ -134,8 +145,7 @@ export class Worker {
     const start = performance.now();
     await this.#consumer?.pause();
     // Half of the time to move what others have room for; what is left then is stored, and goes back to the queue.
-    const moves = [...this.#running.values()].map((running) => this.#move(running, this.#target(null)));
-    await Promise.race([Promise.all(moves), sleep(drainMs / 2, undefined, { ref: false })]);
+    await Promise.race([this.#moves.leave(), sleep(drainMs / 2, undefined, { ref: false })]);
     await this.#consumer?.close(drainMs - (performance.now() - start));
     for (const timer of this.#timers) clearInterval(timer);
     this.#stopCommands();
@@ -148,7 +158,7 @@ export class Worker {
 
   async #takeJobs(): Promise<void> {
     const { redisUrl, workerId, logger } = this.#options;
-    this.#consumer = await GenerationConsumer.start(redisUrl, (job, signal) => this.#run(job, signal), {
+    this.#consumer = await GenerationConsumer.start(redisUrl, (job, signal) => this.#handle(job, signal), {
       concurrency: this.#engine.capacity.slots,
       name: workerId,
       onGivenUp: async (id, error) => {
@@ -177,35 +187,50 @@ export class Worker {
     }
   }
 
-  async #run(job: GenerationJob, signal: AbortSignal): Promise<void> {
-    const { workerId, maxClaims } = this.#options;
-    const running: Running = {
-      job,
-      release: new AbortController(),
-      ended: Promise.withResolvers(),
-      tracker: null,
-      target: null,
-    };
-    this.#running.set(job.id, running);
+  /** The queue's handler. */
+  async #handle(job: GenerationJob, signal: AbortSignal): Promise<void> {
+    const running = (await this.#moves.arrived(job.id)) ?? this.#start(job);
+    const stop = () => running.release.abort(signal.reason);
+    signal.addEventListener('abort', stop);
+    if (signal.aborted) stop();
     try {
-      await runGeneration(job, AbortSignal.any([signal, running.release.signal]), {
-        log: this.#log,
-        engine: this.#engine,
-        states: this.#states,
-        workerId,
-        maxClaims,
-        onProgress: (tracker) => {
-          running.tracker = tracker;
-        },
-        onRestored: ({ epoch, traces: _, tokens }, { source, of, why, tokens: restored }) => {
-          const event = { generation: job.id, epoch, logged: tokens.length, source, of, restored, why };
-          this.#options.logger[epoch > 1 ? 'info' : 'debug'](event, epoch > 1 ? 'taken over' : 'begun');
-        },
-      });
+      await running.ended;
     } finally {
-      this.#running.delete(job.id);
-      running.ended.resolve();
+      signal.removeEventListener('abort', stop);
     }
+  }
+
+  #start(job: GenerationJob, standby: Standby | null = null): Running {
+    const { workerId, maxClaims } = this.#options;
+    const release = new AbortController();
+    const context: GenerationContext = {
+      log: this.#log,
+      engine: this.#engine,
+      states: this.#states,
+      workerId,
+      maxClaims,
+      onProgress: (tracker) => {
+        running.tracker = tracker;
+      },
+      onRestored: ({ epoch, traces: _, tokens }, { source, of, why, tokens: restored }) => {
+        const event = { generation: job.id, epoch, logged: tokens.length, source, of, restored, why };
+        this.#options.logger[epoch > 1 ? 'info' : 'debug'](event, epoch > 1 ? 'taken over' : 'begun');
+      },
+    };
+    const run = async () => {
+      try {
+        await runGeneration(job, release.signal, context, standby);
+      } finally {
+        if (this.#running.get(job.id) === running) this.#running.delete(job.id);
+        await standby?.close();
+      }
+    };
+    const running: Running = { job, release, ended: Promise.resolve(), tracker: null, target: null };
+    this.#running.set(job.id, running);
+    running.ended = run();
+    // Whoever has its job meets it; there may be nobody as yet.
+    running.ended.catch(() => {});
+    return running;
   }
 
   #obey(command: WorkerCommand): Promise<Answer> | Answer {
@@ -214,88 +239,17 @@ export class Worker {
         this.#options.onDrained();
         return { done: true, reason: `handing over ${this.active} generations` };
       case 'migrate':
-        return this.#migrate(command.generation, command.to);
+        return this.#moves.migrate(command.generation, command.to);
       case 'prepare':
-        return this.#prepare(command.generation);
+        return this.#moves.prepare(command.generation);
       case 'adopt':
         return this.#adopt(command.generation, command.lock_token);
     }
   }
 
-  #migrate(generation: string, to: string | null): Answer {
-    const running = this.#running.get(generation);
-    if (!running) return { done: false, reason: `${generation} does not run here` };
-    const target = running.target ?? this.#target(to);
-    if (target === null) {
-      return {
-        done: false,
-        reason: to === null ? 'no other worker has room' : `worker ${to} has no room, or another model`,
-      };
-    }
-    void this.#move(running, target);
-    return { done: true, reason: `goes on at ${target}` };
-  }
-
-  /**
-   * The other worker follows the log and fetches the bulk of the state while this one decodes on, then the next snapshot, and
-   * then goes on: what came since it computes again, which takes less long than to store and to fetch it.
-   */
-  async #move(running: Running, target: string | null): Promise<void> {
-    if (target === null || running.target !== null) return;
-    running.target = target;
-    const { id } = running.job;
-    const { connection } = this.#log;
-    const prepare = { v: 1, kind: 'prepare', generation: id } as const;
-    try {
-      await commandWorker(connection, target, prepare);
-      const fresh = [
-        running.tracker?.nextSave(),
-        running.ended.promise,
-        sleep(freshMs, undefined, { ref: false }),
-      ];
-      await Promise.race(fresh);
-      if (this.#running.get(id) !== running) return;
-      await commandWorker(connection, target, prepare);
-      running.release.abort(this.#offerTo(id, target));
-    } catch (error) {
-      running.target = null;
-      this.#options.logger.warn({ err: error, generation: id, target }, 'a generation stays where it is');
-    }
-  }
-
-  /** May be told again while the generation still runs elsewhere: what is newer is fetched then. */
-  async #prepare(generation: string): Promise<Answer> {
-    const { job, tokens } = await this.#log.follow(generation);
-    if (job) await this.#states.prepare(job, tokens);
-    return done;
-  }
-
   async #adopt(generation: string, lockToken: string): Promise<Answer> {
     const taken = (await this.#consumer?.adopt(generation, lockToken)) ?? false;
     return taken ? done : { done: false, reason: 'there is no room' };
-  }
-
-  /** The worker with most room for a generation of this one's model, or `to` where that has room. */
-  #target(to: string | null): string | null {
-    const { workerId } = this.#options;
-    const comingTo = (other: string) =>
-      [...this.#running.values()].filter(({ target }) => target === other).length;
-    const room = ({ worker, slots, generations }: WorkerStatus) =>
-      slots - generations.length - comingTo(worker);
-    const [most] = this.#watch.running
-      .filter(
-        ({ worker, fingerprint }) => worker !== workerId && fingerprint === this.#engine.model.fingerprint,
-      )
-      .filter((other) => room(other) > 0 && (to === null || other.worker === to))
-      .sort((a, b) => room(b) - room(a));
-    return most?.worker ?? null;
-  }
-
-  #offerTo(generation: string, target: string): HandedOver {
-    return new HandedOver(async (lockToken) => {
-      const command = { v: 1, kind: 'adopt', generation, lock_token: lockToken } as const;
-      return (await commandWorker(this.#log.connection, target, command)).done;
-    });
   }
 
   /** Every watcher sees the same silence; whoever is first puts the jobs back. */
@@ -341,17 +295,3 @@ export class Worker {
     };
   }
 }
-
-/** One generation that runs here. */
-interface Running {
-  readonly job: GenerationJob;
-  /** Aborted with `HandedOver` when the worker that it moves to is ready. */
-  readonly release: AbortController;
-  readonly ended: PromiseWithResolvers<void>;
-  tracker: StateTracker | null;
-  /** Where it moves to. */
-  target: string | null;
-}
-
-type Answer = Omit<CommandReply, 'v'>;
-const done: Answer = { done: true, reason: '' };

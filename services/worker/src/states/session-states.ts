@@ -54,7 +54,10 @@ export class SessionStates {
   }
 
   /** The cheapest way to the state of `job` after what its log says: as many tokens as can be had, and at least one left. */
-  async restore(job: GenerationJob, { epoch, tokens }: LogState): Promise<Restored> {
+  async restore(
+    job: GenerationJob,
+    { epoch, tokens }: Pick<LogState, 'epoch' | 'tokens'>,
+  ): Promise<Restored> {
     const all = [...job.prompt, ...tokens];
     const usable = (state: SessionState) => tokensOf(state) > 0 && tokensOf(state) < all.length;
     const reasons: string[] = [];
@@ -126,13 +129,6 @@ export class SessionStates {
     });
   }
 
-  /** Brings the newest stored state of a generation that is about to come here, with such output tokens, into memory. */
-  async prepare({ id, tenant, prompt }: GenerationJob, tokens: readonly number[]): Promise<void> {
-    const ref = { tenant, session: id };
-    const result = await this.#options.snapshots?.restore(ref, [...prompt, ...tokens], ref);
-    if (result?.kind === 'restored') this.#warm.set(warmKey(tenant, id), result.state);
-  }
-
   /** Takes what is kept of a generation out of memory and out of the store. */
   async delete(tenant: string, id: string): Promise<void> {
     this.#warm.delete(warmKey(tenant, id));
@@ -189,12 +185,19 @@ export class StateTracker {
     return this.#options.writer?.stored ?? 0;
   }
 
-  /** Takes the next delta; `logged` resolves once the log holds all of `tokens`, and only then is it saved. */
-  add(delta: SessionState[number], tokens: readonly number[], logged: Promise<void>): Promise<void> {
+  /**
+   * Takes the next delta; `logged` resolves once the log holds all of `tokens`, and only then is it saved. Null: another owner
+   * saves it.
+   */
+  async add(
+    delta: SessionState[number],
+    tokens: readonly number[],
+    logged: Promise<void> | null,
+  ): Promise<void> {
     this.#state = trimState([...this.#state, delta], this.#options.layout);
     const state = this.#state;
     this.#share(state);
-    return logged.then(
+    await logged?.then(
       () => this.#options.writer?.add(state, tokens),
       // The log is lost, and with it the generation.
       () => {},
@@ -216,11 +219,6 @@ export class StateTracker {
     });
   }
 
-  /** Resolves when the next state after now is stored, or cannot be; at once where none is ever stored. */
-  async nextSave(): Promise<void> {
-    await this.#options.writer?.nextSave();
-  }
-
   /** The turn is over: keeps its state for the next one, where there may be one. */
   async finish(): Promise<void> {
     const { job, warm, writer, snapshots } = this.#options;
@@ -233,6 +231,12 @@ export class StateTracker {
       warm.delete(warmKey(job.tenant, job.id));
       void writer?.flush(saveMs).then(() => snapshots?.delete(ref));
     }
+  }
+
+  /** Nothing of it was saved here, or will be. */
+  abandon(): void {
+    const { job, snapshots } = this.#options;
+    snapshots?.release({ tenant: job.tenant, session: job.id });
   }
 
   /** Another worker goes on: resolves when it can find the state, or not in time. */

@@ -1,0 +1,159 @@
+import type { Engine } from '@baton/engine';
+import { DependencyError } from '@baton/errors';
+import { commandWorker, type FleetWatch } from '@baton/fleet';
+import type { TokenLog } from '@baton/log';
+import type { CommandReply, GenerationJob, WorkerStatus } from '@baton/protocol';
+import { HandedOver } from '@baton/queue';
+import type { Logger } from 'pino';
+import { Standby } from './standby.ts';
+import type { SessionStates, StateTracker } from './states/session-states.ts';
+
+/** One generation that runs here. */
+export interface Running {
+  readonly job: GenerationJob;
+  /** Stops it at a token boundary; with `HandedOver` when the worker that it moves to is ready. */
+  readonly release: AbortController;
+  /** What `runGeneration` gives. */
+  ended: Promise<void>;
+  tracker: StateTracker | null;
+  /** Where it moves to. */
+  target: string | null;
+}
+
+export interface MovesOptions {
+  readonly workerId: string;
+  readonly engine: Engine;
+  readonly log: TokenLog;
+  readonly states: SessionStates;
+  readonly fleet: FleetWatch;
+  /** By generation. */
+  readonly running: ReadonlyMap<string, Running>;
+  /** Goes on with what has stood by here. */
+  readonly begin: (standby: Standby) => Running;
+  readonly logger: Logger;
+}
+
+export type Answer = Omit<CommandReply, 'v'>;
+export const done: Answer = { done: true, reason: '' };
+
+/** How long the worker that a generation moves to may take to restore and compute what it has to. */
+const prepareMs = 20_000;
+
+/** A generation that stands by here. */
+interface Coming {
+  /** Null where there was nothing to prepare. */
+  readonly standby: Promise<Standby | null>;
+  /** What it runs as once its owner has released it; null where it does not come. */
+  readonly arrival: Promise<Running | null>;
+}
+
+/** Generations that move between this worker and others. */
+export class Moves {
+  readonly #options: MovesOptions;
+  readonly #coming = new Map<string, Coming>();
+
+  constructor(options: MovesOptions) {
+    this.#options = options;
+  }
+
+  /** Moves a generation to another worker, or says why not. Answers when it has begun to. */
+  migrate(generation: string, to: string | null): Answer {
+    const running = this.#options.running.get(generation);
+    if (!running) return { done: false, reason: `${generation} does not run here` };
+    const target = running.target ?? this.#target(to);
+    if (target === null) {
+      return {
+        done: false,
+        reason: to === null ? 'no other worker has room' : `worker ${to} has no room, or another model`,
+      };
+    }
+    void this.#move(running, target);
+    return { done: true, reason: `goes on at ${target}` };
+  }
+
+  /** Moves all that runs here to whoever has room; resolves when others are ready for it. */
+  async leave(): Promise<void> {
+    const { running } = this.#options;
+    await Promise.all([...running.values()].map((one) => this.#move(one, this.#target(null))));
+  }
+
+  /** Has a generation that runs elsewhere stand by here. Answers once only its owner is waited for. */
+  async prepare(generation: string): Promise<Answer> {
+    const { engine, running } = this.#options;
+    if (!this.#coming.has(generation)) {
+      if (running.size + this.#coming.size >= engine.capacity.slots) {
+        return { done: false, reason: 'there is no room' };
+      }
+      this.#standBy(generation);
+    }
+    const standby = await this.#coming.get(generation)?.standby;
+    await standby?.caughtUp;
+    return done;
+  }
+
+  /** The job of a generation has come. Gives what it runs as where it has stood by here; null where it is still to begin. */
+  async arrived(generation: string): Promise<Running | null> {
+    const coming = this.#coming.get(generation);
+    this.#coming.delete(generation);
+    void coming?.standby.then(
+      (standby) => standby?.take(),
+      () => {},
+    );
+    return (await coming?.arrival) ?? null;
+  }
+
+  #standBy(generation: string): void {
+    const standby = Standby.start(generation, this.#options);
+    const arrival = standby
+      .then(async (standby) => {
+        if (standby === null) return null;
+        if (await standby.released) return this.#options.begin(standby);
+        await standby.close();
+        return null;
+      })
+      .catch(() => null);
+    const coming = { standby, arrival };
+    const forget = () => {
+      if (this.#coming.get(generation) === coming) this.#coming.delete(generation);
+    };
+    this.#coming.set(generation, coming);
+    void arrival.then((running) => running?.ended).then(forget, forget);
+  }
+
+  /** The other worker gets ready while this one decodes on, and goes on from the token after the last one logged here. */
+  async #move(running: Running, target: string | null): Promise<void> {
+    if (target === null || running.target !== null) return;
+    const { log, logger } = this.#options;
+    const { id } = running.job;
+    running.target = target;
+    try {
+      const prepare = { v: 1, kind: 'prepare', generation: id } as const;
+      const { done, reason } = await commandWorker(log.connection, target, prepare, prepareMs);
+      if (!done) throw new DependencyError('worker', `worker ${target}: ${reason}`);
+      if (this.#options.running.get(id) === running) running.release.abort(this.#offerTo(id, target));
+    } catch (error) {
+      running.target = null;
+      logger.warn({ err: error, generation: id, target }, 'a generation stays where it is');
+    }
+  }
+
+  /** The worker with most room for a generation of this one's model, or `to` where that has room. */
+  #target(to: string | null): string | null {
+    const { workerId, engine, fleet, running } = this.#options;
+    const comingTo = (other: string) => [...running.values()].filter(({ target }) => target === other).length;
+    const room = ({ worker, slots, generations }: WorkerStatus) =>
+      slots - generations.length - comingTo(worker);
+    const [most] = fleet.running
+      .filter(({ worker, fingerprint }) => worker !== workerId && fingerprint === engine.model.fingerprint)
+      .filter((other) => room(other) > 0 && (to === null || other.worker === to))
+      .sort((a, b) => room(b) - room(a));
+    return most?.worker ?? null;
+  }
+
+  #offerTo(generation: string, target: string): HandedOver {
+    return new HandedOver(async (lockToken) => {
+      const command = { v: 1, kind: 'adopt', generation, lock_token: lockToken } as const;
+      return (await commandWorker(this.#options.log.connection, target, command)).done;
+    });
+  }
+}
