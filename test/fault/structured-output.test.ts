@@ -73,12 +73,7 @@ describe('JSON that fits a schema', () => {
     const { text, state } = undisturbed.get(name) as StreamedResponse;
     expect(state.terminal).toMatchObject({ kind: 'finish', reason: 'stop' });
     expect(state.tokens.length).toBeGreaterThan(60);
-    const { animals } = JSON.parse(text) as { animals: Record<string, unknown>[] };
-    expect(animals.length).toBeGreaterThanOrEqual(3);
-    for (const each of animals) {
-      expect(Object.keys(each)).toEqual(animal.required);
-      expect(animal.properties.kind.enum).toContain(each['kind']);
-    }
+    expectValid(text);
   });
 
   it.each(names)('is the same where its worker is killed, token by token (%s)', async (name) => {
@@ -129,8 +124,7 @@ describe('JSON that fits a schema', () => {
     expect(killed.state.tokens).toEqual(whole.state.tokens);
     for (const { output } of [whole, killed]) {
       expect(output).toMatchObject([{ type: 'function_call', name: 'tell', status: 'completed' }]);
-      const { animals } = JSON.parse(output[0]?.type === 'function_call' ? output[0].arguments : '');
-      expect(animals.length).toBeGreaterThanOrEqual(4);
+      expectValid(output[0]?.type === 'function_call' ? output[0].arguments : '');
     }
     await system.addWorker();
   });
@@ -139,5 +133,21 @@ describe('JSON that fits a schema', () => {
     expect(found.state.epoch).toBeGreaterThan(1);
     expect(found.state.tokens).toEqual(undisturbed.get(name)?.state.tokens);
     expect(found.text).toBe(undisturbed.get(name)?.text);
+    expect(found.state.text).toBe(found.text);
+    expectValid(found.text);
+  }
+
+  /** All that the schema says. */
+  function expectValid(text: string): void {
+    const document = JSON.parse(text) as { animals: Record<string, unknown>[] };
+    expect(Object.keys(document)).toEqual(schema.required);
+    expect([4, 5]).toContain(document.animals.length);
+    for (const each of document.animals) {
+      expect(Object.keys(each)).toEqual(animal.required);
+      expect(each['name']).toMatch(/^.{10,24}$/su);
+      expect(animal.properties.kind.enum).toContain(each['kind']);
+      expect(each['age']).toSatisfy((age) => Number.isInteger(age) && age >= 0 && age <= 130);
+      expect(each['born']).toSatisfy((born) => new Date(String(born)).toISOString().startsWith(String(born)));
+    }
   }
 });
