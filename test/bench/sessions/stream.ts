@@ -6,6 +6,8 @@ export interface Streamed {
   readonly text: string;
   /** Milliseconds between one delta and the next, in order. */
   readonly gaps: readonly number[];
+  /** For each gap, how much text had come when it ended. */
+  readonly lengths: readonly number[];
   /** The longest gap after the disturbance. */
   readonly pause: number;
   readonly tokens: readonly number[];
@@ -30,6 +32,7 @@ export async function stream(
   } as OpenAI.Responses.ResponseCreateParamsStreaming);
   let [id, text, last] = ['', '', 0];
   const gaps: number[] = [];
+  const lengths: number[] = [];
   const seen: number[] = [];
   for await (const event of events) {
     seen.push(event.sequence_number);
@@ -39,6 +42,7 @@ export async function stream(
     if (last > 0) gaps.push(now - last);
     last = now;
     text += event.delta;
+    if (gaps.length > lengths.length) lengths.push(text.length);
     if (gaps.length === after) void disturb(id);
   }
   const state = await log.read(id);
@@ -49,6 +53,7 @@ export async function stream(
     id,
     text,
     gaps,
+    lengths,
     pause,
     tokens: state?.tokens ?? [],
     repeated: seen.length - distinct.size,
