@@ -205,7 +205,7 @@ describe('appendError', () => {
 });
 
 describe('a long log', () => {
-  const entries = 3000;
+  const entries = 2000;
 
   it('is read whole and in order, many entries at once, whatever lies between them', async () => {
     const [long, other] = [await claim(), await claim()];
