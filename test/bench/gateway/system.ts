@@ -25,12 +25,22 @@ export interface Clients {
 export interface BenchOptions {
   readonly streams: number;
   readonly stepMs: number;
+  /** Tokens of each entry of a log. */
+  readonly together?: number | undefined;
+  /** Of each engine; as many as a worker has by default. */
+  readonly slots?: number | undefined;
   /** Where the gateway's CPU profile goes; it is not profiled by default. */
   readonly profileDir?: string | undefined;
 }
 
 /** Real Redis and NATS, one gateway and scripted workers, each a process of its own. */
-export async function startBench({ streams, stepMs, profileDir }: BenchOptions): Promise<Bench> {
+export async function startBench({
+  streams,
+  stepMs,
+  together = 1,
+  slots = 8,
+  profileDir,
+}: BenchOptions): Promise<Bench> {
   const servers = await startTestServers();
   const port = await freePort();
   const gateway = new ServiceProcess('gateway', {
@@ -43,7 +53,8 @@ export async function startBench({ streams, stepMs, profileDir }: BenchOptions):
     ...(profileDir && { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileDir}` }),
   });
   await gateway.ready();
-  const workers = start('workers', [servers.redis.url, servers.nats.url, String(streams), String(stepMs)]);
+  const order = [streams, stepMs, together, slots].map(String);
+  const workers = start('workers', [servers.redis.url, servers.nats.url, ...order]);
   await once(workers, 'message');
   const children: ChildProcess[] = [workers];
   return {

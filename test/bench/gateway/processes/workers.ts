@@ -4,11 +4,11 @@ import { TokenLog } from '@baton/log';
 import type { GenerationJob } from '@baton/protocol';
 import { GenerationConsumer } from '@baton/queue';
 
-const [redisUrl = '', natsUrl = '', streams = '1', stepMs = '50'] = process.argv.slice(2);
+const [redisUrl = '', natsUrl = '', streams = '1', stepMs = '50', together = '1', slotsEach = '8'] =
+  process.argv.slice(2);
 /** Longer than any response. One ASCII character a token, so that a delta's length is its number of tokens. */
 const story = 'the quick brown fox jumps '.repeat(100);
-/** As many as a worker has by default. */
-const slots = 8;
+const slots = Number(slotsEach);
 
 const engines = Array.from({ length: Math.ceil(Number(streams) / slots) }, () => ({
   engine: new ScriptedEngine({ stepMs: Number(stepMs), slots, script: () => story }),
@@ -29,10 +29,15 @@ async function run(job: GenerationJob): Promise<void> {
     // The script's vocabulary is of bytes, whatever the gateway's is.
     const bytes = prompt.map((token) => token % byteVocabulary.size);
     const request = { id, tenant, prompt: bytes, sampling, ...fresh };
+    let [tokens, text]: [number[], string] = [[], ''];
     for await (const output of least.engine.generate(request, writer.cancelled)) {
       if (output.kind !== 'tokens') continue;
       sampled += output.tokens.length;
-      writer.push({ kind: 'tokens', tokens: output.tokens, text: output.text });
+      tokens = [...tokens, ...output.tokens];
+      text += output.text;
+      if (tokens.length < Number(together) && !output.finish) continue;
+      writer.push({ kind: 'tokens', tokens, text });
+      [tokens, text] = [[], ''];
     }
     const usage = { prompt_tokens: prompt.length, cached_tokens: 0, completion_tokens: sampled };
     await writer.append({ kind: 'finish', reason: writer.cancelled.aborted ? 'cancelled' : 'length', usage });
