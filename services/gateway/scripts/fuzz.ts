@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import fc from 'fast-check';
 import { fuzzCase, tryCase } from '../src/testing/fuzz.ts';
 import { TestBench } from '../src/testing/test-bench.ts';
+import { toolTemplate } from '../src/testing/tool-template.ts';
 
 /** Sends many random requests and frames to a gateway, and says which are answered as none should be. */
 const { values } = parseArgs({
@@ -14,7 +15,7 @@ const numRuns = Number(values.cases);
 const seed = Number(values.seed);
 const atOnce = 16;
 
-const bench = await TestBench.start();
+const bench = await TestBench.start({ chatTemplate: toolTemplate });
 const { url } = await bench.startGateway();
 const statuses: Record<number, number> = {};
 const failures: string[] = [];

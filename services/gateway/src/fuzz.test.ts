@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { fuzzCase, tryCase } from './testing/fuzz.ts';
 import { type RunningGateway, TestBench } from './testing/test-bench.ts';
+import { toolTemplate } from './testing/tool-template.ts';
 
 let bench: TestBench;
 let gateway: RunningGateway;
 beforeAll(async () => {
-  bench = await TestBench.start();
+  bench = await TestBench.start({ chatTemplate: toolTemplate });
   gateway = await bench.startGateway();
 });
 afterAll(() => bench?.stop());

@@ -5,6 +5,17 @@ import { operations } from '../openapi.ts';
 const model = 'hymba-tiny-stories';
 const id = `resp_${'0'.repeat(32)}`;
 
+const strict = {
+  name: 'f',
+  strict: true,
+  parameters: {
+    type: 'object',
+    properties: { a: { type: 'string' } },
+    required: ['a'],
+    additionalProperties: false,
+  },
+};
+
 /** A request that is fine, small, and quickly answered; what is fuzzed is what it becomes. */
 const bodies: Record<string, Record<string, unknown>> = {
   'POST /v1/chat/completions': {
@@ -14,6 +25,8 @@ const bodies: Record<string, Record<string, unknown>> = {
       { role: 'assistant', content: 'yes' },
     ],
     max_tokens: 2,
+    tools: [{ type: 'function', function: strict }],
+    tool_choice: 'auto',
   },
   'POST /v1/completions': { model, prompt: 'hi', max_tokens: 2 },
   'POST /v1/responses': {
@@ -23,6 +36,8 @@ const bodies: Record<string, Record<string, unknown>> = {
       { type: 'message', role: 'assistant', content: 'yes' },
     ],
     max_output_tokens: 2,
+    tools: [{ type: 'function', ...strict }],
+    tool_choice: 'auto',
   },
   'POST /v1/conversations': { items: [{ role: 'user', content: 'hi' }], metadata: { a: 'b' } },
   'POST /v1/conversations/{id}': { metadata: { a: 'b' } },
@@ -153,7 +168,7 @@ function changedBody(body: Record<string, unknown>) {
     .map((change) => ({ sent: JSON.stringify(changed(body, change)), field: String(change.path[0]) }));
 }
 
-/** One HTTP request. `field` is the only one that can be wrong, where there is one. */
+/** One HTTP request, to a model with tools. `field` is the only one that can be wrong, where there is one. */
 export interface HttpCase {
   readonly route: string;
   readonly ids: readonly string[];
