@@ -51,7 +51,7 @@ process.stdout.write(
     '',
     `- ${new Date().toISOString()}, ${machine.cpu}, ${machine.cores} cores, ${formatNumber(machine.memoryGB)} GB, ${machine.system}`,
     `- Node ${machine.node}, fastify ${versions.fastify}, ws ${versions.ws}; load of the machine before: ${formatNumber(machine.loadBefore)} per core`,
-    '- scripted engines of 8 slots (64 in throughput) with a fixed step time; clients, workers, gateway, Redis and NATS are processes of their own',
+    '- scripted engines of 8 slots with a fixed step time; clients, workers, gateway, Redis and NATS are processes of their own',
     '',
   ].join('\n'),
 );

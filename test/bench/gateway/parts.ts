@@ -29,7 +29,7 @@ export async function* throughput(options: PartOptions): AsyncGenerator<Row> {
     [40, 2],
     [40, 4],
   ] as const) {
-    const row = await runStreams({ ...options, streams: 500, rate, together, slots: 64, echo: false });
+    const row = await runStreams({ ...options, streams: 500, rate, together, echo: false });
     yield { ...row, goal: '≥ 10,000' };
   }
 }
@@ -40,8 +40,6 @@ interface Load extends PartOptions {
   readonly rate: number;
   /** Tokens that an engine samples at once: with several, what surrounds the gateway takes less of the machine for each. */
   readonly together?: number;
-  /** Of each engine. */
-  readonly slots?: number;
   readonly echo: boolean;
 }
 
@@ -49,16 +47,8 @@ const spreadMs = 2000;
 /** How long streams run beside the time that is measured: until the last of them have begun, too. */
 const extraSeconds = 12;
 
-async function runStreams({
-  seconds,
-  profileDir,
-  streams,
-  rate,
-  together = 1,
-  slots,
-  echo,
-}: Load): Promise<Row> {
-  const bench = await startBench({ streams, stepMs: 1000 / rate, together, slots, profileDir });
+async function runStreams({ seconds, profileDir, streams, rate, together = 1, echo }: Load): Promise<Row> {
+  const bench = await startBench({ streams, stepMs: 1000 / rate, together, profileDir });
   try {
     const tokens = Math.round((seconds + extraSeconds) * rate);
     const memoryBefore = bench.gateway.memoryMB;

@@ -27,8 +27,6 @@ export interface BenchOptions {
   readonly stepMs: number;
   /** Tokens of each entry of a log. */
   readonly together?: number | undefined;
-  /** Of each engine; as many as a worker has by default. */
-  readonly slots?: number | undefined;
   /** Where the gateway's CPU profile goes; it is not profiled by default. */
   readonly profileDir?: string | undefined;
 }
@@ -38,7 +36,6 @@ export async function startBench({
   streams,
   stepMs,
   together = 1,
-  slots = 8,
   profileDir,
 }: BenchOptions): Promise<Bench> {
   const servers = await startTestServers();
@@ -53,7 +50,7 @@ export async function startBench({
     ...(profileDir && { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileDir}` }),
   });
   await gateway.ready();
-  const order = [streams, stepMs, together, slots].map(String);
+  const order = [streams, stepMs, together].map(String);
   const workers = start('workers', [servers.redis.url, servers.nats.url, ...order]);
   await once(workers, 'message');
   const children: ChildProcess[] = [workers];

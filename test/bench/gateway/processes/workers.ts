@@ -4,11 +4,11 @@ import { TokenLog } from '@baton/log';
 import type { GenerationJob } from '@baton/protocol';
 import { GenerationConsumer } from '@baton/queue';
 
-const [redisUrl = '', natsUrl = '', streams = '1', stepMs = '50', together = '1', slotsEach = '8'] =
-  process.argv.slice(2);
+const [redisUrl = '', natsUrl = '', streams = '1', stepMs = '50', together = '1'] = process.argv.slice(2);
 /** Longer than any response. One ASCII character a token, so that a delta's length is its number of tokens. */
 const story = 'the quick brown fox jumps '.repeat(100);
-const slots = Number(slotsEach);
+/** As many as a worker has by default. */
+const slots = 8;
 
 const engines = Array.from({ length: Math.ceil(Number(streams) / slots) }, () => ({
   engine: new ScriptedEngine({ stepMs: Number(stepMs), slots, script: () => story }),
