@@ -1,7 +1,7 @@
 import type { KvCacheSpec } from '../config.ts';
 import { float, int, ints, type Value } from '../onnx/index.ts';
 import { asCached, type GraphContext, sizes, weight } from './context.ts';
-import { type GraphMode, graphNames } from './contract.ts';
+import { graphNames } from './contract.ts';
 
 /** What all caches of one kind share in a pass. */
 export interface KindInputs {
@@ -68,56 +68,34 @@ function headRows({ graph, mode, config }: GraphContext, x: Value, width: number
  */
 export function attention(context: GraphContext, queries: Value, cache: number, kind: KindInputs): Value {
   const { graph } = context;
-  const { scoresOf, readOf } = products[context.mode];
   const folded = foldQueries(context, queries);
   const scores = scoresOf(context, folded, cache);
   const probabilities = graph.op('Softmax', [graph.op('Add', [scores, kind.bias])], { axis: int(-1) });
   const [ofCache, ofNew] = graph.splitAt(probabilities, kind.cut);
   const read = graph.op('Add', [
-    readOf(context, ofCache, graphNames.valueCache(cache)),
+    readCache(context, ofCache, graphNames.valueCache(cache)),
     graph.op('MatMul', [ofNew, graphNames.newValues(cache)]),
   ]);
   return unfoldHeads(context, read);
 }
 
-/** How each graph multiplies by a cache. */
-interface Products {
-  /** Folded queries [B, Hkv, T·G, Dk] and a cache's index → scores [B, Hkv, T·G, P + T], without a bias. */
-  readonly scoresOf: (context: GraphContext, queries: Value, cache: number) => Value;
-  /** Probabilities [B, Hkv, T·G, P] and a cache's values → [B, Hkv, T·G, Dv]. */
-  readonly readOf: (context: GraphContext, probabilities: Value, values: Value) => Value;
+/** Folded queries [B, Hkv, T·G, Dk] and a cache's index → scores [B, Hkv, T·G, P + T], without a bias. */
+function scoresOf({ graph, config }: GraphContext, queries: Value, cache: number): Value {
+  const scaled = { transB: int(1), alpha: float(1 / Math.sqrt(config.keySize)) };
+  const parts = [graphNames.keyCache(cache), graphNames.newKeys(cache)].map((keys) =>
+    graph.op('com.microsoft.FusedMatMul', [queries, keys], scaled),
+  );
+  return graph.op('Concat', parts, { axis: int(-1) });
 }
 
-const lastTwo = { perm: ints(0, 1, 3, 2) };
-const scale = ({ config }: GraphContext) => float(1 / Math.sqrt(config.keySize));
-
-const products: Readonly<Record<GraphMode, Products>> = {
-  prefill: {
-    scoresOf: (context, queries, cache) => {
-      const { graph } = context;
-      const scaled = { transB: int(1), alpha: scale(context) };
-      const scoresOf = (keys: Value) => graph.op('com.microsoft.FusedMatMul', [queries, keys], scaled);
-      const parts = [scoresOf(graphNames.keyCache(cache)), scoresOf(graphNames.newKeys(cache))];
-      return graph.op('Concat', parts, { axis: int(-1) });
-    },
-    readOf: ({ graph }, probabilities, values) =>
-      graph.op('com.microsoft.FusedMatMul', [probabilities, values], { transB: int(1) }),
-  },
-  // A product repacks its right side, so the few rows of a step stand there and the cache is read once, as it lies.
-  decode: {
-    scoresOf: (context, queries, cache) => {
-      const { graph } = context;
-      const scaled = { transB: int(1), alpha: scale(context) };
-      const scoresOf = (keys: Value) => graph.op('com.microsoft.FusedMatMul', [keys, queries], scaled);
-      const parts = [scoresOf(graphNames.keyCache(cache)), scoresOf(graphNames.newKeys(cache))];
-      return graph.op('Transpose', [graph.op('Concat', parts, { axis: int(-2) })], lastTwo);
-    },
-    readOf: ({ graph }, probabilities, values) => {
-      const read = graph.op('com.microsoft.FusedMatMul', [values, probabilities], { transB: int(1) });
-      return graph.op('Transpose', [read], lastTwo);
-    },
-  },
-};
+/** Probabilities [B, Hkv, T·G, P] and a cache's values [B, Hkv, Dv, P] → [B, Hkv, T·G, Dv]. */
+function readCache({ graph, mode }: GraphContext, probabilities: Value, values: Value): Value {
+  if (mode === 'prefill')
+    return graph.op('com.microsoft.FusedMatMul', [probabilities, values], { transB: int(1) });
+  // A product repacks its right side, so the few rows of a step stand there and the values are read once, as they lie.
+  const read = graph.op('com.microsoft.FusedMatMul', [values, probabilities], { transB: int(1) });
+  return graph.op('Transpose', [read], { perm: ints(0, 1, 3, 2) });
+}
 
 /** [B, T, heads·Dk] → [B, Hkv, T·G, Dk] */
 function foldQueries({ graph, mode, config }: GraphContext, queries: Value): Value {
