@@ -8,6 +8,7 @@ import { type CodecTier, codecTiers } from './codec/tiers.ts';
 import { openPage, sealPage } from './format/page.ts';
 import { Snapshots } from './snapshots.ts';
 import { DiskStore } from './stores/disk-store.ts';
+import { EncryptedStore } from './stores/encrypted-store.ts';
 import { noiseState } from './testing.ts';
 
 const layout: StateLayout = {
@@ -199,6 +200,25 @@ describe('a snapshot', () => {
     });
   });
 
+  it('begins its time to live anew when it is renewed', async () => {
+    const storedAt = async () => {
+      const file = await readFile(join(folder, 'acme', 'sessions', 'resp_1'));
+      return JSON.parse(file.subarray(0, file.indexOf(10)).toString()).storedAt as number;
+    };
+    await open().save(ref, [upTo(history, 70, 0)], ids(70));
+    const before = await storedAt();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const snapshots = open();
+    await snapshots.renew(ref);
+    const renewed = await storedAt();
+    expect(renewed).toBeGreaterThan(before);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await snapshots.renew(ref);
+    expect(await storedAt()).toBe(renewed);
+    expect(await restored(open(), ids(70))).toHaveLength(2);
+    await snapshots.renew({ ...ref, session: 'never there' });
+  });
+
   it('of one turn is gone on from in two others, which share its pages', async () => {
     const snapshots = open();
     const state = [upTo(history, 200, 0)];
@@ -308,6 +328,32 @@ describe('what is not to be trusted', () => {
     const [first] = await readdir(pages);
     await rm(join(pages, String(first)));
     expect(await refusalOf(open())).toBe('page_missing');
+  });
+
+  it('is healed by the next save, where a page or what the store keeps was damaged', async () => {
+    const state = [upTo(history, 150, 0)];
+    const pages = join(folder, 'acme', 'pages');
+    for (const name of await readdir(pages)) await writeFile(join(pages, name), 'damaged');
+    expect(await refusalOf(open())).toBe('corrupted');
+    expect(await open().save(ref, state, ids(150))).toMatchObject({ kind: 'saved' });
+    expect(await refusalOf(open())).toBe('restored');
+    await writeFile(join(folder, 'acme', 'sessions', 'resp_1'), 'damaged');
+    expect(await refusalOf(open())).toBe('none');
+    expect(await open().save(ref, state, ids(150))).toMatchObject({ kind: 'saved' });
+    expect(await refusalOf(open())).toBe('restored');
+  });
+
+  it('of a key that is given no more makes room for one of a newer key', async () => {
+    const [old, current] = ['1', '2'].map((digit) => digit.repeat(64)) as [string, string];
+    const encrypted = (key: string) =>
+      new Snapshots({ store: new EncryptedStore(store, [key]), tier: 'exact', layout, model });
+    const own = { ...ref, session: 'resp_7' };
+    await encrypted(old).save(own, [upTo(history, 150, 0)], ids(150));
+    expect(await refusalOf(encrypted(current), own)).toBe('key_missing');
+    expect(await encrypted(current).save(own, [upTo(history, 150, 0)], ids(150))).toMatchObject({
+      kind: 'saved',
+    });
+    expect(await refusalOf(encrypted(current), own)).toBe('restored');
   });
 
   it('has a wrong bit or a missing end, in any part', async () => {

@@ -60,6 +60,8 @@ export interface SnapshotService {
    * keeps the pages that it came from.
    */
   restore(ref: SessionRef, tokens: readonly number[], next: SessionRef): Promise<RestoreResult>;
+  /** A session that is used, though nobody continues it, begins its time to live anew; at most every ten minutes. */
+  renew(ref: SessionRef): Promise<void>;
   /** Takes a session out of the store. */
   delete(ref: SessionRef): Promise<void>;
   /** Nothing more is saved as `ref` here. */
@@ -79,12 +81,17 @@ export interface SnapshotsOptions {
   readonly model: EngineModel;
 }
 
+/** Times to live are an hour at least. */
+const renewMs = 600_000;
+
 /** Encodes states into a store and back, on the thread that it is called on. */
 export class Snapshots implements SnapshotService {
   readonly #options: SnapshotsOptions;
   readonly #codec: Codec;
   /** By tenant and session, what this process knows to be stored. */
   readonly #known = new Map<string, Known>();
+  /** By tenant and session, when it was renewed last. */
+  readonly #renewed = new Map<string, number>();
 
   constructor(options: SnapshotsOptions) {
     this.#options = options;
@@ -199,16 +206,36 @@ export class Snapshots implements SnapshotService {
     const pages = entries.map((entry, at): Page => {
       const bytes = found[at];
       if (!bytes) throw new SnapshotRefusal('page_missing', `page ${entry.key} is not in the store`);
-      if (pageKey(bytes) !== entry.key)
-        throw new SnapshotRefusal('corrupted', `page ${entry.key} is damaged`);
       return { entry, bytes };
     });
+    const damaged = pages.filter(({ entry, bytes }) => pageKey(bytes) !== entry.key);
+    if (damaged.length > 0) {
+      const keys = damaged.map(({ entry }) => entry.key);
+      await store.removePages(ref.tenant, keys);
+      throw new SnapshotRefusal('corrupted', `page ${keys.join(', ')} is damaged`);
+    }
     const state = stateOf(pages, this.#codec, { fingerprint: model.fingerprint, tokens: count });
     checkSessionState(state, layout, model);
     const same = keyOf(ref) === keyOf(next);
     this.#known.set(keyOf(next), { version: same ? stored.version : null, pages: entries });
     const bytes = stored.bytes.length + sum(pages, ({ bytes }) => bytes.length);
     return { kind: 'restored', state, bytes, milliseconds: performance.now() - start };
+  }
+
+  async renew(ref: SessionRef): Promise<void> {
+    const now = Date.now();
+    for (const [key, at] of this.#renewed) if (at < now - renewMs) this.#renewed.delete(key);
+    if (this.#renewed.has(keyOf(ref))) return;
+    this.#renewed.set(keyOf(ref), now);
+    const { store } = this.#options;
+    try {
+      const stored = await store.getManifest(ref.tenant, ref.session);
+      if (!stored) return;
+      const { pages } = decodeManifest(stored.bytes, ref);
+      await store.putManifest(ref.tenant, ref.session, { bytes: stored.bytes, pages }, stored.version);
+    } catch {
+      // It is stored again when it is computed again.
+    }
   }
 
   async delete(ref: SessionRef): Promise<void> {
@@ -229,11 +256,23 @@ export class Snapshots implements SnapshotService {
    * (`foreign_session`) where it remembers more: what an owner has stored, no owner of before takes back.
    */
   async #behind(ref: SessionRef, tokens: number): Promise<string | null> {
-    const stored = await this.#options.store.getManifest(ref.tenant, ref.session);
+    const stored = await this.#readable(ref);
     if (!stored) return null;
     const found = this.#tokensOf(ref, stored.bytes);
     if (found <= tokens) return stored.version;
     throw new SnapshotRefusal('foreign_session', `another worker has stored ${found} tokens of this session`);
+  }
+
+  /** Forgets a manifest that nobody with these keys can read: it is in the way of one that can be. */
+  async #readable({ tenant, session }: SessionRef) {
+    const { store } = this.#options;
+    try {
+      return await store.getManifest(tenant, session);
+    } catch (error) {
+      if (!(error instanceof SnapshotRefusal)) throw error;
+      await store.delete(tenant, session);
+      return null;
+    }
   }
 
   /** 0 where nobody could go on from it. */

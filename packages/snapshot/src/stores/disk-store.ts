@@ -9,6 +9,7 @@ import {
   refuseWhatNeverFits,
   tooMany,
   unnamedMs,
+  usageOf,
   writeSession,
 } from './kept-sessions.ts';
 import type { SnapshotStore, StoredManifest, StoredPage, StoreLimits, StoreUsage } from './store.ts';
@@ -42,6 +43,10 @@ export class DiskStore implements SnapshotStore {
     for (const { key, bytes } of pages) await writeWhole(this.#page(tenant, key), bytes);
   }
 
+  async removePages(tenant: string, keys: readonly string[]): Promise<void> {
+    for (const key of keys) await rm(this.#page(tenant, key), { force: true });
+  }
+
   async getPages(tenant: string, keys: readonly string[]): Promise<(Uint8Array | null)[]> {
     return Promise.all(keys.map((key) => readIfThere(this.#page(tenant, key))));
   }
@@ -69,9 +74,8 @@ export class DiskStore implements SnapshotStore {
 
   async getManifest(tenant: string, session: string) {
     const file = await readIfThere(this.#session(tenant, session));
-    if (!file) return null;
-    const bytes = readSession(file).manifest;
-    return { bytes, version: versionOf(bytes) };
+    const bytes = file && readSession(file)?.manifest;
+    return bytes ? { bytes, version: versionOf(bytes) } : null;
   }
 
   async delete(tenant: string, session: string): Promise<void> {
@@ -79,8 +83,7 @@ export class DiskStore implements SnapshotStore {
   }
 
   async usage(tenant: string): Promise<StoreUsage> {
-    const sessions = await this.#sessions(tenant);
-    return { bytes: sessions.reduce((sum, { size }) => sum + size, 0), sessions: sessions.length };
+    return usageOf(await this.#sessions(tenant));
   }
 
   async close(): Promise<void> {}
@@ -119,9 +122,10 @@ export class DiskStore implements SnapshotStore {
   async #sessions(tenant: string): Promise<KeptSession[]> {
     const sessions = await list(join(this.#folder, tenant, 'sessions'));
     const files = await Promise.all(sessions.map((session) => readIfThere(this.#session(tenant, session))));
-    return files.flatMap((file, at) =>
-      file ? [{ ...readSession(file).kept, tenant, session: String(sessions[at]) }] : [],
-    );
+    return files.flatMap((file, at) => {
+      const kept = file && readSession(file)?.kept;
+      return kept ? [{ ...kept, tenant, session: String(sessions[at]) }] : [];
+    });
   }
 
   /** Runs `work` while no other process changes what this tenant has. */

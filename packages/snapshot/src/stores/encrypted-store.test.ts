@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -63,10 +63,11 @@ it('reads what an older key has encrypted, and refuses what none of its keys has
 it('refuses what is not encrypted, was changed, cut off, or moved to another name or tenant', async () => {
   await put('victim', [current]);
   const store = withKeys(current);
-  const file = join(folder, 'victim', 'pages', 'page');
+  const nameOf = (key: string) => `${key}.${hash('sha256', Buffer.from(current, 'hex')).slice(0, 16)}`;
+  const file = join(folder, 'victim', 'pages', nameOf('page'));
   const right = await readFile(file);
   const reasonOf = async (bytes: Uint8Array, tenant = 'victim', key = 'page') => {
-    await writeFile(join(folder, tenant, 'pages', key), bytes);
+    await writeFile(join(folder, tenant, 'pages', nameOf(key)), bytes);
     return store.getPages(tenant, [key]).then(
       () => 'read',
       ({ reason }) => reason,
@@ -83,4 +84,38 @@ it('refuses what is not encrypted, was changed, cut off, or moved to another nam
   await put('thief', [current]);
   expect(await reasonOf(right, 'thief')).toBe('corrupted');
   expect(await reasonOf(right)).toBe('read');
+});
+
+it('does not count as there what a key has encrypted that is given no more, and stores it again', async () => {
+  await put('dropped', [old]);
+  const pages = ['page', 'other'];
+  expect(await withKeys(current, old).missing('dropped', pages)).toEqual(new Set(['other']));
+  expect(await withKeys(current).missing('dropped', pages)).toEqual(new Set(pages));
+  expect(await withKeys(current).getPages('dropped', pages)).toEqual([null, null]);
+  const store = withKeys(current);
+  await store.delete('dropped', 'session');
+  await put('dropped', [current]);
+  expect(Buffer.from((await store.getPages('dropped', ['page']))[0] ?? [])).toEqual(text);
+});
+
+it('keeps what an older key has encrypted for as long as a manifest of a newer key names it', async () => {
+  await put('mixed', [old]);
+  const hasty = { ...limits, unnamedSeconds: 0.01 };
+  const both = new EncryptedStore(new DiskStore(folder, hasty), [current, old]);
+  const before = await both.getManifest('mixed', 'session');
+  const manifest = { bytes: text, pages: [{ key: 'page', bytes: text.length }] };
+  expect(await both.putManifest('mixed', 'session', manifest, before?.version ?? null)).not.toBeNull();
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  await both.delete('mixed', 'another');
+  expect(Buffer.from((await both.getPages('mixed', ['page']))[0] ?? [])).toEqual(text);
+});
+
+it('takes away a page that does not decrypt, so that it is stored again', async () => {
+  await put('damaged', [current]);
+  const [name] = await readdir(join(folder, 'damaged', 'pages'));
+  const file = join(folder, 'damaged', 'pages', String(name));
+  await writeFile(file, (await readFile(file)).subarray(0, -1));
+  const store = withKeys(current);
+  await expect(store.getPages('damaged', ['page'])).rejects.toMatchObject({ reason: 'corrupted' });
+  expect(await store.missing('damaged', ['page'])).toEqual(new Set(['page']));
 });

@@ -25,26 +25,50 @@ export class EncryptedStore implements SnapshotStore {
     this.#keys = new Map(keys.map((key) => [idOf(Buffer.from(key, 'hex')), Buffer.from(key, 'hex')]));
   }
 
-  missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {
-    return this.#inner.missing(tenant, keys);
+  async missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {
+    const names = await this.#namesOf(tenant, keys);
+    return new Set(keys.filter((key) => !names.has(key)));
   }
 
   putPages(tenant: string, pages: readonly StoredPage[]): Promise<void> {
     return this.#inner.putPages(
       tenant,
-      pages.map(({ key, bytes }) => ({ key, bytes: this.#encrypt(bytes, pageName(tenant, key)) })),
+      pages.map(({ key, bytes }) => ({
+        key: innerName(key, this.#newest),
+        bytes: this.#encrypt(bytes, pageName(tenant, key)),
+      })),
     );
   }
 
   async getPages(tenant: string, keys: readonly string[]): Promise<(Uint8Array | null)[]> {
-    const found = await this.#inner.getPages(tenant, keys);
-    return found.map((bytes, at) => bytes && this.#decrypt(bytes, pageName(tenant, String(keys[at]))));
+    const found = new Map<string, Uint8Array>();
+    for (const id of this.#keys.keys()) {
+      const wanted = keys.filter((key) => !found.has(key));
+      if (wanted.length === 0) break;
+      const names = wanted.map((key) => innerName(key, id));
+      const pages = await this.#inner.getPages(tenant, names);
+      for (const [at, bytes] of pages.entries()) {
+        const key = String(wanted[at]);
+        if (bytes) found.set(key, await this.#openPage(tenant, key, { bytes, name: String(names[at]) }));
+      }
+    }
+    return keys.map((key) => found.get(key) ?? null);
   }
 
-  putManifest(tenant: string, session: string, manifest: StoredManifest, replaces: string | null) {
+  async removePages(tenant: string, keys: readonly string[]): Promise<void> {
+    const names = keys.flatMap((key) => [...this.#keys.keys()].map((id) => innerName(key, id)));
+    await this.#inner.removePages(tenant, names);
+  }
+
+  async putManifest(tenant: string, session: string, manifest: StoredManifest, replaces: string | null) {
+    const keys = manifest.pages.map(({ key }) => key);
+    const names = this.#keys.size > 1 ? await this.#namesOf(tenant, keys) : new Map<string, string>();
     const encrypted = {
       bytes: this.#encrypt(manifest.bytes, sessionName(tenant, session)),
-      pages: manifest.pages.map(({ key, bytes }) => ({ key, bytes: bytes + overhead })),
+      pages: manifest.pages.map(({ key, bytes }) => ({
+        key: names.get(key) ?? innerName(key, this.#newest),
+        bytes: bytes + overhead,
+      })),
     };
     return this.#inner.putManifest(tenant, session, encrypted, replaces);
   }
@@ -66,8 +90,42 @@ export class EncryptedStore implements SnapshotStore {
     return this.#inner.close();
   }
 
+  /** Under which names the pages are that are there, encrypted by the newest key that has them. */
+  async #namesOf(tenant: string, keys: readonly string[]): Promise<Map<string, string>> {
+    const names = new Map<string, string>();
+    for (const id of this.#keys.keys()) {
+      const wanted = keys.filter((key) => !names.has(key));
+      if (wanted.length === 0) break;
+      const missing = await this.#inner.missing(
+        tenant,
+        wanted.map((key) => innerName(key, id)),
+      );
+      for (const key of wanted) if (!missing.has(innerName(key, id))) names.set(key, innerName(key, id));
+    }
+    return names;
+  }
+
+  /** Takes away what does not decrypt, so that it is stored again. */
+  async #openPage(
+    tenant: string,
+    key: string,
+    { bytes, name }: { readonly bytes: Uint8Array; readonly name: string },
+  ): Promise<Uint8Array> {
+    try {
+      return this.#decrypt(bytes, pageName(tenant, key));
+    } catch (error) {
+      await this.#inner.removePages(tenant, [name]).catch(() => {});
+      throw error;
+    }
+  }
+
+  get #newest(): string {
+    return String([...this.#keys.keys()][0]);
+  }
+
   #encrypt(bytes: Uint8Array, name: Buffer): Uint8Array {
-    const [[id, key]] = [...this.#keys] as [[string, Uint8Array]];
+    const id = this.#newest;
+    const key = this.#keys.get(id) as Uint8Array;
     const nonce = randomBytes(nonceBytes);
     const encryption = createCipheriv(cipher, key, nonce).setAAD(name);
     const parts = [encryption.update(bytes), encryption.final(), encryption.getAuthTag()];
@@ -102,6 +160,11 @@ export function isEncrypted(bytes: Uint8Array): boolean {
 
 function idOf(key: Uint8Array): string {
   return hash('sha256', key).slice(0, 2 * keyIdBytes);
+}
+
+/** A page's name in the store: what another key has encrypted is another page, and not there for who has not that key. */
+function innerName(key: string, id: string): string {
+  return `${key}.${id}`;
 }
 
 function pageName(tenant: string, key: string): Buffer {

@@ -1,5 +1,5 @@
 import { StoreFullError } from '@baton/errors';
-import type { StoredManifest, StoreLimits } from './store.ts';
+import type { StoredManifest, StoreLimits, StoreUsage } from './store.ts';
 
 /** How long a page is kept that no manifest names, in milliseconds. */
 export function unnamedMs({ unnamedSeconds = 600 }: StoreLimits): number {
@@ -24,12 +24,23 @@ export function writeSession(manifest: StoredManifest, storedAt: number): Uint8A
   return Buffer.concat([Buffer.from(`${JSON.stringify(kept)}\n`), manifest.bytes]);
 }
 
-export function readSession(bytes: Uint8Array): { readonly kept: Kept; readonly manifest: Uint8Array } {
+/** Null for what `writeSession` has not written so, as if it were not there. */
+export function readSession(
+  bytes: Uint8Array,
+): { readonly kept: Kept; readonly manifest: Uint8Array } | null {
   const end = bytes.indexOf(10);
-  return {
-    kept: JSON.parse(Buffer.from(bytes.subarray(0, end)).toString()),
-    manifest: bytes.subarray(end + 1),
-  };
+  try {
+    const kept: Partial<Kept> = JSON.parse(Buffer.from(bytes.subarray(0, end)).toString());
+    const { size, storedAt, pages } = kept;
+    if (typeof size !== 'number' || typeof storedAt !== 'number' || !Array.isArray(pages)) return null;
+    return { kept: { size, storedAt, pages }, manifest: bytes.subarray(end + 1) };
+  } catch {
+    return null;
+  }
+}
+
+export function usageOf(sessions: readonly Kept[]): StoreUsage {
+  return { bytes: sessions.reduce((sum, { size }) => sum + size, 0), sessions: sessions.length };
 }
 
 /** Throws `StoreFullError` for a snapshot that no amount of forgetting makes room for. */

@@ -61,6 +61,13 @@ export class RedisStore implements SnapshotStore {
     });
   }
 
+  async removePages(tenant: string, keys: readonly string[]): Promise<void> {
+    const { page } = snapshotKeys(tenant);
+    await this.#inBatches(keys, async (some) => {
+      await this.#client.unlink(some.map(page));
+    });
+  }
+
   async getPages(tenant: string, keys: readonly string[]): Promise<(Uint8Array | null)[]> {
     const { page } = snapshotKeys(tenant);
     const found: (Uint8Array | null)[] = [];

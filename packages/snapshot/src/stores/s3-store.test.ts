@@ -26,6 +26,27 @@ it('refuses a server that ignores conditions', async () => {
   await careless.stop();
 });
 
+it('does not ask again for pages that it put or found lately', async () => {
+  const store = await S3Store.open(server.url('asked'), limits);
+  const other = await S3Store.open(server.url('asked'), limits);
+  const pages = [1, 2, 3].map((n) => ({ key: `page-${n}`, bytes: new Uint8Array(n) }));
+  const keys = pages.map(({ key }) => key);
+  await store.putPages('t', pages);
+  const heads = () => server.requests.filter((request) => request.startsWith('HEAD')).length;
+  const before = heads();
+  expect(await store.missing('t', keys)).toEqual(new Set());
+  const manifest = { bytes: new Uint8Array(5), pages: pages.map(({ key }) => ({ key, bytes: 1 })) };
+  expect(await store.putManifest('t', 's', manifest, null)).not.toBeNull();
+  expect(heads()).toBe(before);
+  for (let round = 0; round < 2; round++) expect(await other.missing('t', keys)).toEqual(new Set());
+  expect(heads()).toBe(before + keys.length);
+  // What somebody else took away is found out by whoever reads it.
+  await store.removePages('t', keys);
+  expect(await other.getPages('t', keys)).toEqual([null, null, null]);
+  expect(await other.missing('t', keys)).toEqual(new Set(keys));
+  await Promise.all([store.close(), other.close()]);
+});
+
 it('says that the server is away, or the bucket not there', async () => {
   const own = await startS3Server();
   const store = await S3Store.open(own.url('x'), limits);

@@ -16,8 +16,10 @@ import {
   refuseWhatNeverFits,
   tooMany,
   unnamedMs,
+  usageOf,
   writeSession,
 } from './kept-sessions.ts';
+import { RecentPages } from './recent-pages.ts';
 import type { SnapshotStore, StoredManifest, StoredPage, StoreLimits, StoreUsage } from './store.ts';
 
 /** A session that was read, and the version that it had. */
@@ -43,12 +45,14 @@ export class S3Store implements SnapshotStore {
   readonly #limits: StoreLimits;
   /** By key what sessions hold, so that only those are read that changed. */
   readonly #seen = new Map<string, Seen>();
+  readonly #recent: RecentPages;
 
   private constructor(client: S3Client, bucket: string, prefix: string, limits: StoreLimits) {
     this.#client = client;
     this.#bucket = bucket;
     this.#prefix = prefix;
     this.#limits = limits;
+    this.#recent = new RecentPages(unnamedMs(limits) / 2);
   }
 
   /**
@@ -62,8 +66,9 @@ export class S3Store implements SnapshotStore {
     const client = new S3Client({
       ...(endpoint !== null && { endpoint, forcePathStyle: true }),
       ...(region !== null && { region }),
-      maxAttempts: 2,
-      requestHandler: { connectionTimeout: 1000, requestTimeout: 5000 },
+      // A busy server is asked again after a while; one that is away is given up after seconds.
+      maxAttempts: 4,
+      requestHandler: { connectionTimeout: 3000, requestTimeout: 10_000 },
       // Pages are checked by their own hashes, and not every server knows these checksums.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
@@ -80,16 +85,36 @@ export class S3Store implements SnapshotStore {
   }
 
   async missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {
-    const found = await Promise.all(keys.map((key) => this.#refresh(this.#page(tenant, key))));
+    const found = await Promise.all(
+      keys.map((key) => {
+        const object = this.#page(tenant, key);
+        return this.#recent.has(object) || this.#refresh(object);
+      }),
+    );
     return new Set(keys.filter((_, at) => !found[at]));
   }
 
   async putPages(tenant: string, pages: readonly StoredPage[]): Promise<void> {
-    await Promise.all(pages.map(({ key, bytes }) => this.#put(this.#page(tenant, key), bytes)));
+    await Promise.all(
+      pages.map(async ({ key, bytes }) => {
+        const [object, now] = [this.#page(tenant, key), Date.now()];
+        if ((await this.#put(object, bytes)) !== null) this.#recent.add(object, now);
+      }),
+    );
+  }
+
+  async removePages(tenant: string, keys: readonly string[]): Promise<void> {
+    await Promise.all(keys.map((key) => this.#remove(this.#page(tenant, key))));
   }
 
   async getPages(tenant: string, keys: readonly string[]): Promise<(Uint8Array | null)[]> {
-    return Promise.all(keys.map(async (key) => (await this.#get(this.#page(tenant, key)))?.bytes ?? null));
+    return Promise.all(
+      keys.map(async (key) => {
+        const found = await this.#get(this.#page(tenant, key));
+        if (!found) this.#recent.delete(this.#page(tenant, key));
+        return found?.bytes ?? null;
+      }),
+    );
   }
 
   async putManifest(
@@ -112,7 +137,11 @@ export class S3Store implements SnapshotStore {
 
   async getManifest(tenant: string, session: string) {
     const found = await this.#get(this.#session(tenant, session));
-    return found && { bytes: readSession(found.bytes).manifest, version: found.etag };
+    if (!found) return null;
+    const read = readSession(found.bytes);
+    // One that is damaged would be in the way of the next.
+    if (!read) await this.#remove(this.#session(tenant, session));
+    return read && { bytes: read.manifest, version: found.etag };
   }
 
   async delete(tenant: string, session: string): Promise<void> {
@@ -121,8 +150,7 @@ export class S3Store implements SnapshotStore {
   }
 
   async usage(tenant: string): Promise<StoreUsage> {
-    const sessions = await this.#sessions(tenant);
-    return { bytes: sessions.reduce((sum, { size }) => sum + size, 0), sessions: sessions.length };
+    return usageOf(await this.#sessions(tenant));
   }
 
   async close(): Promise<void> {
@@ -177,8 +205,8 @@ export class S3Store implements SnapshotStore {
     const seen = this.#seen.get(key);
     if (seen?.etag === etag) return seen.kept;
     const found = await this.#get(key);
-    if (!found) return null;
-    const { kept } = readSession(found.bytes);
+    const kept = found && readSession(found.bytes)?.kept;
+    if (!kept) return null;
     this.#seen.set(key, { etag: found.etag, kept });
     return kept;
   }
@@ -188,13 +216,17 @@ export class S3Store implements SnapshotStore {
     const where = { Bucket: this.#bucket, Key: key };
     const head = await this.#ask(() => this.#client.send(new HeadObjectCommand(where)));
     if (!head) return false;
-    if ((head.LastModified?.getTime() ?? 0) > Date.now() - unnamedMs(this.#limits) / 2) return true;
+    const now = Date.now();
+    this.#recent.add(key, head.LastModified?.getTime() ?? 0);
+    if (this.#recent.has(key)) return true;
     const copy = new CopyObjectCommand({
       ...where,
       CopySource: `${this.#bucket}/${key}`,
       MetadataDirective: 'REPLACE',
     });
-    return (await this.#ask(() => this.#client.send(copy))) !== null;
+    if ((await this.#ask(() => this.#client.send(copy))) === null) return false;
+    this.#recent.add(key, now);
+    return true;
   }
 
   async #list(prefix: string): Promise<Listed[]> {
@@ -235,6 +267,7 @@ export class S3Store implements SnapshotStore {
 
   async #remove(key: string): Promise<void> {
     this.#seen.delete(key);
+    this.#recent.delete(key);
     await this.#ask(() => this.#client.send(new DeleteObjectCommand({ Bucket: this.#bucket, Key: key })));
   }
 

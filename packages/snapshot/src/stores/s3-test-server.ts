@@ -7,6 +7,8 @@ import S3rver from '@20minutes/s3rver';
 export interface S3TestServer {
   /** What BATON_SNAPSHOT_STORE would be for a folder in its bucket. */
   url(prefix: string): string;
+  /** Method and path of every request so far. */
+  readonly requests: readonly string[];
   stop(): Promise<void>;
 }
 
@@ -20,7 +22,8 @@ interface Context {
 }
 
 /**
- * An S3 server on loopback. It knows no conditions on a PUT, so they are put in front of it here as S3 documents them, unless
+ * An S3 server on loopback. It knows no conditions on a PUT (nor does any other that npm or Debian 12 has, but for Ceph's,
+ * which wants a cluster), so they are put in front of it here as S3 documents them, unless
  * `conditions` is false; and one object is read or written by one request at a time, since in S3 a write is whole.
  */
 export async function startS3Server({ conditions = true } = {}): Promise<S3TestServer> {
@@ -33,8 +36,10 @@ export async function startS3Server({ conditions = true } = {}): Promise<S3TestS
     allowMismatchedSignatures: true,
     configureBuckets: [{ name: 'snapshots' }],
   });
+  const requests: string[] = [];
   const turns = new Map<string, Promise<void>>();
   server.middleware.unshift(async (context: Context, next: () => Promise<void>) => {
+    requests.push(`${context.method} ${context.path}`);
     const turn = (turns.get(context.path) ?? Promise.resolve()).then(async () => {
       const { 'if-match': match, 'if-none-match': noneMatch } = context.headers;
       const asks = conditions && context.method === 'PUT' && (match ?? noneMatch) !== undefined;
@@ -62,6 +67,7 @@ export async function startS3Server({ conditions = true } = {}): Promise<S3TestS
 
   const { port }: AddressInfo = await server.run();
   return {
+    requests,
     url: (prefix) => `s3://snapshots/${prefix}?endpoint=${encodeURIComponent(`http://127.0.0.1:${port}`)}`,
     stop: async () => {
       server.httpServer.closeAllConnections();

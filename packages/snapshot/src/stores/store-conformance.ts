@@ -110,6 +110,17 @@ export function describeStoreConformance(
       expect(await store.usage(tenant)).toEqual({ bytes: 1550 + 3 * overhead, sessions: 1 });
     });
 
+    it('takes damaged pages away, which can then be stored again', async () => {
+      const tenant = newTenant();
+      const { pages, keys, version } = await put(store, tenant, 's', [100, 200]);
+      await store.removePages(tenant, keys.slice(0, 1));
+      expect(await store.missing(tenant, keys)).toEqual(new Set(keys.slice(0, 1)));
+      expect((await store.getPages(tenant, keys)).map((bytes) => bytes?.length)).toEqual([undefined, 200]);
+      await store.putPages(tenant, pages.slice(0, 1));
+      expect(await store.putManifest(tenant, 's', manifestOf(pages), version)).not.toBeNull();
+      expect((await store.getPages(tenant, keys)).map((bytes) => bytes?.length)).toEqual([100, 200]);
+    });
+
     it("forgets a tenant's oldest sessions beyond its quota, and refuses what never fits", async () => {
       const small = await open({ ...roomy, quotaBytes: 5000 });
       const tenant = newTenant();

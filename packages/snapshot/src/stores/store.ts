@@ -25,6 +25,8 @@ export interface SnapshotStore {
   missing(tenant: string, keys: readonly string[]): Promise<Set<string>>;
   /** Keeps pages for a short while, until a manifest names them. */
   putPages(tenant: string, pages: readonly StoredPage[]): Promise<void>;
+  /** Takes pages away that are damaged: whoever needs one finds it missing, and stores it again. */
+  removePages(tenant: string, keys: readonly string[]): Promise<void>;
   /** In the order of `keys`; null for what is not there. */
   getPages(tenant: string, keys: readonly string[]): Promise<(Uint8Array | null)[]>;
   /**

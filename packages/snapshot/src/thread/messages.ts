@@ -15,7 +15,7 @@ export interface SnapshotSettings {
   readonly model: EngineModel;
 }
 
-type Method = 'save' | 'restore' | 'delete' | 'release';
+type Method = 'save' | 'restore' | 'renew' | 'delete' | 'release';
 
 /** A call of the service; states in it are shared memory, and so not copied. */
 export type ToThread =

@@ -27,6 +27,8 @@ function run(snapshots: Snapshots, call: ToThread): unknown {
       return snapshots.save(...call.args);
     case 'restore':
       return snapshots.restore(...call.args);
+    case 'renew':
+      return snapshots.renew(...call.args);
     case 'delete':
       return snapshots.delete(...call.args);
     case 'release':

@@ -52,6 +52,10 @@ class ThreadedSnapshots implements SnapshotService {
     return (result as RestoreResult | undefined) ?? lost;
   }
 
+  async renew(ref: SessionRef): Promise<void> {
+    await this.#call({ id: this.#next++, method: 'renew', args: [ref] });
+  }
+
   async delete(ref: SessionRef): Promise<void> {
     await this.#call({ id: this.#next++, method: 'delete', args: [ref] });
   }

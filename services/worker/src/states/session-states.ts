@@ -73,7 +73,12 @@ export class SessionStates {
     ];
     for (const candidate of candidates) {
       const restored = this.#inMemory(job, candidate) ?? (await this.#fetch(job, candidate, reasons));
-      if (restored && usable(restored.state)) return restored;
+      if (!restored || !usable(restored.state)) continue;
+      // A turn is continued under another name, which begins its own time; a shared beginning keeps its one.
+      if (candidate.of === 'prefix') {
+        void this.#options.snapshots?.renew({ tenant: job.tenant, session: candidate.session });
+      }
+      return restored;
     }
     return nothing(reasons.join('; ') || 'it is new');
   }
