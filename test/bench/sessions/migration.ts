@@ -13,7 +13,13 @@ const body = {
 const settleDeltas = 20;
 
 /** Two workers; a stream is moved from one to the other in its middle, again and again. */
-export async function* migration({ rounds = 50 }: { rounds?: number }): AsyncGenerator<Row> {
+export async function* migration({
+  rounds = 50,
+  say,
+}: {
+  rounds?: number;
+  say: (line: string) => void;
+}): AsyncGenerator<Row> {
   const system = await startSystem({ workers: 2 });
   const log = await TokenLog.open(system.natsUrl);
   const quiet = { after: -1, disturb: () => {} };
@@ -36,6 +42,7 @@ export async function* migration({ rounds = 50 }: { rounds?: number }): AsyncGen
         moves.push(move);
         moved?.push(Math.max(...found.gaps.slice(after, end)));
         stayed?.push(Math.max(...alone.gaps.slice(after, end)));
+        say(`  move ${moves.length}: ${sayMove(found.gaps, after, move)}`);
       }
       if (found.tokens.join() !== right.tokens.join() || found.missing + found.repeated > 0) wrong++;
     }
@@ -67,6 +74,12 @@ interface Move {
   readonly token: number;
   /** Which of the client's gaps ended with the new owner's first delta. */
   readonly firstGap: number;
+}
+
+function sayMove(gaps: readonly number[], after: number, { firstGap, release, claim, token }: Move): string {
+  const of = (from: number, to: number) => Math.max(0, ...gaps.slice(from, to)).toFixed(0);
+  const client = `longest gap ${of(after, firstGap)} ms before it, ${of(firstGap, firstGap + 1)} in it, ${of(firstGap + 1, firstGap + settleDeltas)} after`;
+  return `${client}; log: ${release} + ${claim} + ${token} ms`;
 }
 
 /** Null where the stream was not moved. */
