@@ -3,6 +3,7 @@ import { ConfigurationError } from '@baton/errors';
 import { decodeManifest, openSnapshotStore, type PageEntry, SnapshotRefusal } from '@baton/snapshot';
 import { Command } from 'commander';
 import { formatBytes } from '../format-bytes.ts';
+import { runningServers } from '../running-servers.ts';
 
 /** `baton snapshot inspect <session>` */
 export function snapshotCommand(): Command {
@@ -13,7 +14,10 @@ export function snapshotCommand(): Command {
         .description('show what the snapshot of a session holds, part by part')
         .argument('<session>', 'id of a response')
         .option('--tenant <tenant>', 'whose it is', 'default')
-        .option('--store <url>', 'where it is kept; by default BATON_SNAPSHOT_STORE, else BATON_REDIS_URL')
+        .option(
+          '--store <url>',
+          'where it is kept; by default as workers find it: BATON_SNAPSHOT_STORE, else Redis',
+        )
         .action(inspect),
     );
 }
@@ -25,12 +29,8 @@ interface Options {
 
 async function inspect(session: string, { tenant, store: given }: Options): Promise<void> {
   const env = loadEnv(process.env, ['BATON_SNAPSHOT_STORE', 'BATON_SNAPSHOT_KEYS', 'BATON_REDIS_URL']);
-  const url = given ?? env.BATON_SNAPSHOT_STORE ?? env.BATON_REDIS_URL;
-  if (url === undefined) {
-    throw new ConfigurationError(
-      'where are the snapshots? Give --store, or set BATON_SNAPSHOT_STORE or BATON_REDIS_URL',
-    );
-  }
+  const url =
+    given ?? env.BATON_SNAPSHOT_STORE ?? env.BATON_REDIS_URL ?? runningServers(process.env).redisUrl;
   const unlimited = Number.MAX_SAFE_INTEGER;
   const limits = { ttlSeconds: 3600, quotaBytes: unlimited, totalBytes: unlimited };
   const store = await openSnapshotStore(url, limits, env.BATON_SNAPSHOT_KEYS);

@@ -24,7 +24,7 @@ async function trace(id: string): Promise<void> {
     );
   }
   const { natsUrl, redisUrl } = runningServers(process.env);
-  const env = loadEnv(process.env, ['BATON_LOG_SHARDS', 'BATON_SNAPSHOT_STORE']);
+  const env = loadEnv(process.env, ['BATON_LOG_SHARDS', 'BATON_SNAPSHOT_STORE', 'BATON_SNAPSHOT_KEYS']);
   const log = await TokenLog.open(natsUrl, { shards: env.BATON_LOG_SHARDS }, { readOnly: true });
   try {
     const history = [];
@@ -32,7 +32,11 @@ async function trace(id: string): Promise<void> {
     const timeline = timelineOf(history);
     if (timeline === null) throw new ConfigurationError(`there is no generation ${id}, or no longer`);
     const { tenant } = timeline.job;
-    const snapshot = await findSnapshot(env.BATON_SNAPSHOT_STORE ?? redisUrl, tenant, id);
+    const snapshot = await findSnapshot(
+      { url: env.BATON_SNAPSHOT_STORE ?? redisUrl, keys: env.BATON_SNAPSHOT_KEYS },
+      tenant,
+      id,
+    );
     const { traces } = (await log.read(id)) ?? {};
     process.stdout.write(`${renderTimeline(timeline, snapshot, traces?.request ?? null)}\n`);
   } finally {
@@ -41,20 +45,24 @@ async function trace(id: string): Promise<void> {
 }
 
 async function findSnapshot(
-  storeUrl: string,
+  { url, keys }: { readonly url: string; readonly keys: readonly string[] | undefined },
   tenant: string,
   session: string,
 ): Promise<StoredSnapshot | null> {
   const unlimited = Number.MAX_SAFE_INTEGER;
   const limits = { ttlSeconds: 3600, quotaBytes: unlimited, totalBytes: unlimited };
-  const store = await openSnapshotStore(storeUrl, limits);
+  const store = await openSnapshotStore(url, limits, keys);
   try {
     const stored = await store.getManifest(tenant, session);
     if (!stored) return null;
     const { tokens, pages } = decodeManifest(stored.bytes, { tenant, session });
-    const keys = pages.map(({ key }) => key);
     const bytes = stored.bytes.length + pages.reduce((sum, page) => sum + page.bytes, 0);
-    const missing = (await store.missing(tenant, keys)).size;
+    const missing = (
+      await store.missing(
+        tenant,
+        pages.map(({ key }) => key),
+      )
+    ).size;
     return { tokens, pages: pages.length, missing, bytes: formatBytes(bytes) };
   } catch (error) {
     if (error instanceof SnapshotRefusal) return null;
