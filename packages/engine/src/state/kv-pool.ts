@@ -31,14 +31,12 @@ export class KvPool extends CacheRows {
     const { kvHeads, keySize, valueSize } = config;
     this.#config = config;
     this.#capacity = bucketOf(1, this.limit);
-    const cache = (): KvCache => ({
-      keys: new SlotArray(slots, kvHeads * this.#capacity * keySize),
-      values: new SlotArray(slots, kvHeads * this.#capacity * valueSize),
-    });
+    const array = (rowSize: number) => new SlotArray(slots, this.#capacity * rowSize, this.limit * rowSize);
+    const cache = (): KvCache => ({ keys: array(kvHeads * keySize), values: array(kvHeads * valueSize) });
     this.caches = new Map(
       config.caches.flatMap((spec, index) => (spec.kind === kind ? [[index, cache()] as const] : [])),
     );
-    this.decodeBias = new SlotArray(slots, this.#capacity + 1);
+    this.decodeBias = new SlotArray(slots, this.#capacity + 1, this.limit + 1);
   }
 
   override get capacity(): number {

@@ -2,12 +2,13 @@
 export class SlotArray {
   readonly slots: number;
   #stride: number;
-  #data: Float32Array<ArrayBuffer>;
+  readonly #data: Float32Array<ArrayBuffer>;
 
-  constructor(slots: number, stride: number) {
+  /** Reserves `most` floats for each slot; the system gives memory only to what has been written. */
+  constructor(slots: number, stride: number, most = stride) {
     this.slots = slots;
     this.#stride = stride;
-    this.#data = new Float32Array(slots * stride);
+    this.#data = new Float32Array(slots * most);
   }
 
   get stride(): number {
@@ -33,17 +34,26 @@ export class SlotArray {
     this.view(b).set(kept);
   }
 
-  /** Lays the first `used` slots, each `blocks` blocks that keep their beginnings, out with another stride. */
+  /**
+   * Lays the first `used` slots, each `blocks` blocks that keep their beginnings, out with another stride, where they are:
+   * streams wait meanwhile, and memory that is new to the process takes several times as long as moving what is there.
+   */
   resize(stride: number, blocks: number, used: number): void {
-    const [old, oldStride] = [this.#data, this.#stride];
-    this.#data = new Float32Array(this.slots * stride);
+    const [from, to] = [this.#stride / blocks, stride / blocks];
+    const count = used * blocks;
     this.#stride = stride;
-    const [from, to] = [oldStride / blocks, stride / blocks];
-    const kept = Math.min(from, to);
-    for (let block = 0; block < used * blocks; block++) {
-      this.#data.set(old.subarray(block * from, block * from + kept), block * to);
+    if (to < from) {
+      for (let block = 0; block < count; block++) this.#move(block * from, block * to, to);
+    } else {
+      // From the last one on, so that none is overwritten before it has moved.
+      for (let block = count - 1; block >= 0; block--) {
+        this.#move(block * from, block * to, from);
+        this.#data.fill(0, block * to + from, (block + 1) * to);
+      }
     }
-    // Frees the memory now: the collector may come when the next array is there already.
-    old.buffer.transfer(0);
+  }
+
+  #move(from: number, to: number, length: number): void {
+    this.#data.copyWithin(to, from, from + length);
   }
 }
