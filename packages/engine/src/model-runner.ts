@@ -2,7 +2,7 @@ import { type BatonError, RequestError, ServerError } from '@baton/errors';
 import { type ConvertedModel, type HymbaConfig, openModel } from '@baton/hymba';
 import type { Runner, StateStep, Step } from './batch/runner.ts';
 import { checkStep } from './check-step.ts';
-import type { EngineModel } from './engine.ts';
+import type { EngineModel, EngineRequest } from './engine.ts';
 import { ModelGraphs, type ModelGraphsOptions } from './model-graphs.ts';
 import { checkSessionState, type SessionState, type StateDelta } from './state/session-state.ts';
 import { type StateLayout, stateLayout } from './state/state-layout.ts';
@@ -13,6 +13,9 @@ export interface ModelRunnerOptions extends ModelGraphsOptions {
   /** Sequences that it has room for; their memory is taken as they grow. */
   readonly slots?: number;
 }
+
+/** The tokens that a sequence is fed before it samples. */
+type Fed = Pick<EngineRequest, 'prompt' | 'replay'>;
 
 /**
  * A converted model, ready to run, and the states of the sequences that it runs. A step blocks the thread that it runs on,
@@ -55,8 +58,9 @@ export class ModelRunner implements Runner<Slot> {
   }
 
   /** Throws `RangeError` where no slot is free. */
-  newState(): Slot {
-    const slot = this.#pool.allocate();
+  newState(request?: Fed): Slot {
+    const fed = request ? request.prompt.length + request.replay.length : 0;
+    const slot = this.#pool.allocate(this.#config.metaTokens + fed);
     this.#pool.load(slot, this.#start);
     return slot;
   }
@@ -113,9 +117,9 @@ export class ModelRunner implements Runner<Slot> {
   }
 
   /** Throws `MessageError` for a state of another model or another layout, `RangeError` where no slot is free. */
-  importState(state: SessionState): Slot {
+  importState(state: SessionState, request?: Fed): Slot {
     checkSessionState(state, this.layout, this.model);
-    const slot = this.newState();
+    const slot = this.newState(request);
     const { metaTokens } = this.#config;
     const parts = state.map((memory) => ({ memory, length: metaTokens + memory.tokens }));
     this.#pool.load(slot, parts);

@@ -18,7 +18,10 @@ export interface SavedPart {
   readonly length: number;
 }
 
-type OwnSlot = { -readonly [Field in keyof Slot]: Slot[Field] };
+type OwnSlot = { -readonly [Field in keyof Slot]: Slot[Field] } & {
+  /** Positions that it is known to come to hold. */
+  readonly expected: number;
+};
 
 /**
  * The states of all sequences, slot after slot in arrays that the model reads and writes where they lie. The slots in use
@@ -57,10 +60,13 @@ export class StatePool {
     return this.slots - this.#used.length;
   }
 
-  /** An empty slot, all zero. Throws `RangeError` where none is free. */
-  allocate(): Slot {
+  /**
+   * An empty slot, all zero, for a sequence that is to hold `expected` positions: room for them is made at once, since all
+   * streams wait whenever caches grow. Throws `RangeError` where no slot is free.
+   */
+  allocate(expected = 0): Slot {
     if (this.free === 0) throw new RangeError(`all ${this.slots} slots are in use`);
-    const slot: OwnSlot = { index: this.#used.length, length: 0 };
+    const slot: OwnSlot = { index: this.#used.length, length: 0, expected };
     this.#used.push(slot);
     this.fit(1, 1);
     // Rows of an earlier sequence are masked, yet a zero weight times an infinity among them would be no number.
@@ -100,7 +106,7 @@ export class StatePool {
   /** Makes room for sequences of `longest` positions, and for all that there are. See `KvPool.fit`. */
   fit(longest: number, slack = 2): void {
     const lengths = this.#used.map(({ length }) => length);
-    const needed = Math.max(longest, ...lengths);
+    const needed = Math.max(longest, ...this.#used.map(({ length, expected }) => Math.max(length, expected)));
     for (const kind of this.kinds) if (kind.fit(needed, slack, lengths)) this.#layout++;
   }
 
