@@ -105,6 +105,7 @@ describe('a forced call', () => {
         tools: responseTools,
         tool_choice,
         parallel_tool_calls: false,
+        temperature: 0,
         max_output_tokens: 400,
       };
       const response = await gateway.client.responses.create(body);
@@ -187,7 +188,8 @@ describe('a request for calls', () => {
   it('takes any object for a schema that is not strict and cannot be kept to', async () => {
     script = 'Once upon a time';
     const tool = { type: 'function', function: { name: 'now', parameters: object } };
-    const { calls } = await chatted({ tools: [tool], tool_choice: 'required', parallel_tool_calls: false });
+    const once = { temperature: 0, tool_choice: 'required', parallel_tool_calls: false };
+    const { calls } = await chatted({ ...once, tools: [tool] });
     expect(calls).toEqual(['now']);
   });
 });
