@@ -186,7 +186,7 @@ describe('a request for calls', () => {
   });
 
   it('takes any object for a schema that is not strict and cannot be kept to', async () => {
-    script = 'Once upon a time';
+    script = '<toolcall> {"name": "now", "arguments": {"b": 1}} </toolcall>';
     const tool = { type: 'function', function: { name: 'now', parameters: object } };
     const once = { temperature: 0, tool_choice: 'required', parallel_tool_calls: false };
     const { calls } = await chatted({ ...once, tools: [tool] });
