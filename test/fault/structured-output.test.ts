@@ -18,13 +18,13 @@ const animal = {
 };
 const schema = {
   type: 'object',
-  properties: { animals: { type: 'array', items: animal, minItems: 4, maxItems: 5 } },
+  properties: { animals: { type: 'array', items: animal, minItems: 8, maxItems: 9 } },
   required: ['animals'],
   additionalProperties: false,
 };
 const request = {
   input: 'Tell me about the animals.',
-  max_output_tokens: 1200,
+  max_output_tokens: 1800,
   text: { format: { type: 'json_schema', name: 'animals', schema, strict: true } },
 };
 const samplings = {
@@ -34,7 +34,7 @@ const samplings = {
 const greedy = {
   model: 'hymba-tiny-stories',
   input: request.input,
-  max_output_tokens: 1200,
+  max_output_tokens: 1800,
   background: true,
   temperature: 0,
 };

@@ -80,11 +80,13 @@ export class LogStore {
       );
     }
     const appendId = randomUUID();
+    const isPerToken = entry.kind === 'tokens' || entry.kind === 'prompt';
     const start = performance.now();
     const expect = { lastSubjectSequence: top?.sequence ?? 0 };
     const attempt = async (): Promise<AppendResult> => {
       try {
         const header = entryHeaders(appendId, top);
+        if (!isPerToken) injectContext(header);
         const timeout = this.#settings.requestTimeoutMs;
         const { seq } = await this.#client.publish(subject, data, { headers: header, expect, timeout });
         measure('logAppend', (performance.now() - start) / 1000);
@@ -104,8 +106,8 @@ export class LogStore {
       }
     };
     const append = () => whileUnavailable(`append to ${subject}`, attempt, this.#settings);
-    // Not a span for every token: `decode` is one.
-    if (entry.kind === 'tokens' || entry.kind === 'prompt') return append();
+    // Neither a span nor a context for every token: `decode` is one.
+    if (isPerToken) return append();
     return withSpan(
       `append ${entry.kind}`,
       { kind: SpanKind.PRODUCER, attributes: spanAttributes(id) },
@@ -224,7 +226,6 @@ function entryHeaders(appendId: string, top: Top): MsgHdrs {
   const header = headers();
   header.set(appendIdHeader, appendId);
   if (top !== null) header.set(firstSequenceHeader, String(top.first));
-  injectContext(header);
   return header;
 }
 
