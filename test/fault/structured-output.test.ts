@@ -34,7 +34,7 @@ const samplings = {
 const greedy = {
   model: 'hymba-tiny-stories',
   input: request.input,
-  max_output_tokens: 1800,
+  max_output_tokens: 1600,
   background: true,
   temperature: 0,
 };
@@ -141,7 +141,7 @@ describe('JSON that fits a schema', () => {
   function expectValid(text: string): void {
     const document = JSON.parse(text) as { animals: Record<string, unknown>[] };
     expect(Object.keys(document)).toEqual(schema.required);
-    expect([4, 5]).toContain(document.animals.length);
+    expect([8, 9]).toContain(document.animals.length);
     for (const each of document.animals) {
       expect(Object.keys(each)).toEqual(animal.required);
       expect(each['name']).toMatch(/^.{10,24}$/su);
