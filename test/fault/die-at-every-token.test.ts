@@ -69,7 +69,7 @@ async function startWorker(tier: (typeof codecTiers)[number]): Promise<void> {
 /** Runs a generation that kills its worker before output token `position`; null: none. */
 async function run(position: number | null): Promise<LogState> {
   const job = exampleJob({
-    id: newId('resp'),
+    id: newId('resp', 'default'),
     prompt: [1, position ?? positions],
     sampling: { max_tokens: 100 },
   });

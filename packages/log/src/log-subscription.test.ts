@@ -81,8 +81,8 @@ describe('LogSubscription', () => {
     await first?.append(tokenEntry(666)).catch(() => {});
     await second?.append(tokenEntry(7));
     await log.connection.flush();
-    expect(raw.filter((entry) => entry.includes('666'))).toHaveLength(1);
-    expect(live.filter((entry) => entry.includes('666'))).toEqual([]);
+    expect(raw.filter((entry) => entry.includes('[666]'))).toHaveLength(1);
+    expect(live.filter((entry) => entry.includes('[666]'))).toEqual([]);
     expect(live).toHaveLength(4);
   });
 

@@ -37,18 +37,22 @@ export class OpenGenerations {
   async ensure(): Promise<void> {
     const { replicas, maxAgeMs } = this.#settings;
     const max_age = maxAgeMs * 1_000_000;
-    const limits = { max_age, num_replicas: replicas, duplicate_window: Math.min(max_age, 120_000_000_000) };
-    const made = await this.#manager.streams.update(logOpenStream, limits).catch((error: unknown) => {
+    const settings = {
+      subjects: [logOpenSubjects],
+      max_age,
+      num_replicas: replicas,
+      duplicate_window: Math.min(max_age, 120_000_000_000),
+    };
+    const made = await this.#manager.streams.update(logOpenStream, settings).catch((error: unknown) => {
       if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound) return null;
       throw error;
     });
     if (!made) {
       await this.#manager.streams.add({
         name: logOpenStream,
-        subjects: [logOpenSubjects],
         storage: StorageType.File,
         retention: RetentionPolicy.Workqueue,
-        ...limits,
+        ...settings,
       });
     }
     await this.#manager.consumers.add(logOpenStream, {
@@ -82,7 +86,9 @@ export class OpenGenerations {
 
 async function sweep(messages: ConsumerMessages, look: Look, everyMs: number): Promise<void> {
   for await (const message of messages) {
-    if (2 * ageOf(message) >= everyMs && (await look(message.subject.slice(logOpenSubject('').length)))) {
+    const { subject } = message;
+    const generationId = subject.slice(subject.lastIndexOf('.') + 1);
+    if (2 * ageOf(message) >= everyMs && (await look(generationId))) {
       message.ack();
     } else {
       message.nak(everyMs);

@@ -47,7 +47,7 @@ function streamConfig(shard: number, { replicas, maxAgeMs }: TokenLogSettings): 
     name: logStream(shard),
     subjects: [logStreamSubjects(shard)],
     // Clients follow what was stored, never the raw subject, where a rejected append is visible too.
-    republish: { src: logStreamSubjects(shard).replace('*', '>'), dest: liveStreamSubjects(shard) },
+    republish: { src: logStreamSubjects(shard), dest: liveStreamSubjects(shard) },
     retention: RetentionPolicy.Limits,
     storage: StorageType.File,
     num_replicas: replicas,

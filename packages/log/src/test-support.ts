@@ -2,7 +2,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { newId, type WorkerEntry } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
 
-export const newJob = () => exampleJob({ id: newId('resp') });
+export const newJob = (tenant = 'default') => exampleJob({ id: newId('resp', tenant), tenant });
 
 export const tokenEntry = (...tokens: number[]): WorkerEntry => ({
   kind: 'tokens',

@@ -180,7 +180,7 @@ describe('requestCancel', () => {
     const { job, writer } = await claim();
     await writer.append(finishEntry);
     expect(await log.requestCancel(job.id)).toBe('finished');
-    expect(await log.requestCancel(newId('resp'))).toBe('unknown');
+    expect(await log.requestCancel(newId('resp', 'default'))).toBe('unknown');
   });
 });
 
@@ -200,7 +200,7 @@ describe('appendError', () => {
     await writer.append(finishEntry);
     expect(await log.appendError(job.id, error, 'sweeper')).toBe('finished');
     expect((await log.read(job.id))?.terminal?.kind).toBe('finish');
-    expect(await log.appendError(newId('resp'), error, 'sweeper')).toBe('unknown');
+    expect(await log.appendError(newId('resp', 'default'), error, 'sweeper')).toBe('unknown');
   });
 });
 
@@ -349,7 +349,7 @@ describe('open', () => {
 
 describe('read', () => {
   it('knows nothing of a log without entries, or whose beginning has expired', async () => {
-    expect(await log.read(newId('resp'))).toBeNull();
+    expect(await log.read(newId('resp', 'default'))).toBeNull();
     const server = await startTestNats();
     try {
       const brief = await TokenLog.open(server.url, { maxAgeMs: 1500 });
@@ -371,7 +371,7 @@ describe('read', () => {
     const { job, writer } = await claim();
     await writer.append(tokenEntry(7));
     const forged = { v: 1, kind: 'tokens', epoch: 1, sequence_number: 9, tokens: [8], text: '' };
-    await jetstream(log.connection).publish(`baton.log.0.${job.id}`, JSON.stringify(forged));
+    await jetstream(log.connection).publish(logSubject(0, job.id), JSON.stringify(forged));
     await expect(log.read(job.id)).rejects.toThrow(LogCorruptedError);
     await expect(log.read(job.id)).rejects.toThrow(job.id);
   });

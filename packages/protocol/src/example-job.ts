@@ -1,5 +1,11 @@
+import { tenantTag } from './ids.ts';
 import type { GenerationJob } from './job.ts';
 import type { Sampling } from './sampling.ts';
+
+/** A response's id of that tenant, the same each time. */
+export function exampleId(tenant = 'default', digit = '0'): string {
+  return `resp_${tenantTag(tenant)}${digit.repeat(24)}`;
+}
 
 /** A valid job for tests: greedy, up to 16 tokens, over the given overrides. */
 export function exampleJob(
@@ -8,7 +14,7 @@ export function exampleJob(
   const { sampling, ...job } = overrides;
   return {
     v: 1,
-    id: `resp_${'0'.repeat(32)}`,
+    id: exampleId(overrides.tenant),
     tenant: 'default',
     endpoint: 'responses',
     model: 'hymba-tiny-stories',

@@ -1,12 +1,38 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 
 /** Kinds of ids clients see; a generation's id is that of its response or completion. */
-export type IdPrefix = 'resp' | 'chatcmpl' | 'cmpl' | 'conv' | 'msg' | 'fc' | 'fco' | 'req';
+export type IdPrefix = 'resp' | 'chatcmpl' | 'cmpl' | 'conv' | 'msg' | 'fc' | 'fco';
 
-/** 128 random bits behind the prefix, for example `resp_9f0c…`. */
-export function newId(prefix: IdPrefix): string {
-  return `${prefix}_${randomBytes(16).toString('hex')}`;
+const tagDigits = 8;
+
+/** The tenant's tag and 96 random bits behind the prefix, for example `resp_37a8eec1…`. */
+export function newId(prefix: IdPrefix, tenant: string): string {
+  return `${prefix}_${tenantTag(tenant)}${randomBytes(12).toString('hex')}`;
+}
+
+/** Names a request before anybody knows whose it is. */
+export function newRequestId(): string {
+  return `req_${randomBytes(16).toString('hex')}`;
+}
+
+/**
+ * The first 8 hexadecimal digits of SHA-256 of the tenant's name: `printf acme | sha256sum | cut -c1-8`. Two tenants may come
+ * to have the same one, so what carries it is another's for certain only where the tags differ.
+ */
+export function tenantTag(tenant: string): string {
+  return createHash('sha256').update(tenant).digest('hex').slice(0, tagDigits);
+}
+
+/** The tag of the tenant whose `id` it is. */
+export function tagOfId(id: string): string {
+  const start = id.indexOf('_') + 1;
+  return id.slice(start, start + tagDigits);
+}
+
+/** Whether it may be that tenant's: what does not carry its tag is not. */
+export function carriesTagOf(tenant: string, id: string): boolean {
+  return tagOfId(id) === tenantTag(tenant);
 }
 
 /**

@@ -7,7 +7,17 @@ export {
   workerStates,
   workerStatusSchema,
 } from './fleet.ts';
-export { choiceGenerationId, generationId, type IdPrefix, newId, tenantName } from './ids.ts';
+export {
+  carriesTagOf,
+  choiceGenerationId,
+  generationId,
+  type IdPrefix,
+  newId,
+  newRequestId,
+  tagOfId,
+  tenantName,
+  tenantTag,
+} from './ids.ts';
 export { type Endpoint, endpointSchema, type GenerationJob, generationJobSchema } from './job.ts';
 export {
   type FinishReason,

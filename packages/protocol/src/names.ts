@@ -1,9 +1,11 @@
+import { tagOfId } from './ids.ts';
+
 /**
  * Every NATS subject, JetStream stream, BullMQ queue and Redis key prefix is spelled here and nowhere else.
  *
- * A generation's log lives on one subject, `baton.log.<shard>.<id>`. JetStream republishes what it has
- * stored to `baton.live.<shard>.<id>`; clients of the log listen there, never on the raw subject,
- * where a rejected append would be visible too.
+ * A generation's log lives on one subject, `baton.log.<shard>.<tag>.<id>`, where the tag is its tenant's. JetStream
+ * republishes what it has stored to `baton.live.<shard>.<tag>.<id>`; clients of the log listen there, never on the raw
+ * subject, where a rejected append would be visible too.
  */
 export const queueName = 'generations';
 export const redisPrefix = 'baton';
@@ -18,19 +20,20 @@ export function shardOf(generationId: string, shards: number): number {
 }
 
 export const logStream = (shard: number): string => `BATON_LOG_${shard}`;
-export const logStreamSubjects = (shard: number): string => `baton.log.${shard}.*`;
+export const logStreamSubjects = (shard: number): string => `baton.log.${shard}.>`;
 export const liveStreamSubjects = (shard: number): string => `baton.live.${shard}.>`;
 /** What JetStream republishes of every generation. */
 export const allLiveSubjects = 'baton.live.>';
 export const logSubject = (shard: number, generationId: string): string =>
-  `baton.log.${shard}.${generationId}`;
+  `baton.log.${shard}.${tagged(generationId)}`;
 export const liveSubject = (shard: number, generationId: string): string =>
-  `baton.live.${shard}.${generationId}`;
+  `baton.live.${shard}.${tagged(generationId)}`;
+const tagged = (generationId: string): string => `${tagOfId(generationId)}.${generationId}`;
 
 /** Generations that have not ended, as far as is known. */
 export const logOpenStream = 'BATON_OPEN';
-export const logOpenSubjects = 'baton.open.*';
-export const logOpenSubject = (generationId: string): string => `baton.open.${generationId}`;
+export const logOpenSubjects = 'baton.open.>';
+export const logOpenSubject = (generationId: string): string => `baton.open.${tagged(generationId)}`;
 
 /** Redis keys of snapshots. A tenant's keys share a hash slot, so that one script may touch them all. */
 export const snapshotKeys = (tenant: string) => ({
@@ -64,7 +67,7 @@ export const idempotencyKey = (tenant: string, hash: string): string =>
   `${redisPrefix}:idempotency:{${tenant}}:${hash}`;
 
 /** Where whoever follows a generation for a client answers that it does. */
-export const followersSubject = (generationId: string): string => `baton.followers.${generationId}`;
+export const followersSubject = (generationId: string): string => `baton.followers.${tagged(generationId)}`;
 
 /** Where workers tell how they are. */
 export const heartbeatSubject = 'baton.fleet.heartbeat';

@@ -1,10 +1,10 @@
 import { MessageError } from '@baton/errors';
 import { describe, expect, it } from 'vitest';
-import { exampleJob } from './example-job.ts';
-import { choiceGenerationId, generationId, newId } from './ids.ts';
+import { exampleId, exampleJob } from './example-job.ts';
+import { carriesTagOf, choiceGenerationId, generationId, newId, tagOfId, tenantTag } from './ids.ts';
 import { generationJobSchema } from './job.ts';
 import { logEntrySchema } from './log-entry.ts';
-import { shardOf } from './names.ts';
+import { followersSubject, liveSubject, logOpenSubject, logSubject, shardOf } from './names.ts';
 import { parseMessage } from './parse.ts';
 
 describe('parseMessage', () => {
@@ -22,6 +22,16 @@ describe('parseMessage', () => {
     ['a field nobody knows', { ...exampleJob(), colour: 'red' }, 'colour'],
     ['an empty prompt', { ...exampleJob(), prompt: [] }, 'at prompt'],
     ['an id that is no subject token', { ...exampleJob(), id: 'resp_>' }, 'at id'],
+    [
+      "an id with another tenant's tag",
+      exampleJob({ id: exampleId('acme'), tenant: 'rival' }),
+      `${exampleId('acme')} does not carry the tag ${tenantTag('rival')} of tenant rival\n  → at id`,
+    ],
+    [
+      "another tenant's turn before it",
+      exampleJob({ tenant: 'rival', parent: { id: exampleId('acme'), tokens: 3 } }),
+      'of tenant rival\n  → at parent',
+    ],
     ['a temperature out of range', exampleJob({ sampling: { temperature: 3 } }), 'at sampling.temperature'],
   ])('refuses %s, naming place and field', (_, data, named) => {
     const parse = () => parseMessage(generationJobSchema, data, 'queue generations');
@@ -39,14 +49,31 @@ describe('parseMessage', () => {
 
 describe('ids', () => {
   it('are fresh, and valid for a generation and each of its choices', () => {
-    const id = newId('cmpl');
-    expect(id).not.toBe(newId('cmpl'));
+    const id = newId('cmpl', 'default');
+    expect(id).not.toBe(newId('cmpl', 'default'));
     expect(choiceGenerationId(id, 0)).toBe(id);
     expect(generationId.parse(choiceGenerationId(id, 12))).toBe(`${id}-12`);
   });
 
+  it("carry their tenant's tag, also those of choices", () => {
+    expect(tenantTag('acme')).toBe('822b33ad');
+    for (const prefix of ['resp', 'chatcmpl', 'conv'] as const) {
+      const id = newId(prefix, 'acme');
+      expect(id).toMatch(/^[a-z]+_822b33ad[0-9a-f]{24}$/);
+      expect([tagOfId(choiceGenerationId(id, 3)), carriesTagOf('acme', id)]).toEqual(['822b33ad', true]);
+      expect(carriesTagOf('rival', id)).toBe(false);
+    }
+  });
+
+  it("give every subject of a generation its tenant's tag", () => {
+    const id = exampleId('acme');
+    expect([logSubject(2, id), liveSubject(2, id), logOpenSubject(id), followersSubject(id)]).toEqual(
+      ['log.2', 'live.2', 'open', 'followers'].map((kind) => `baton.${kind}.822b33ad.${id}`),
+    );
+  });
+
   it('spread over every shard, the same way each time', () => {
-    const ids = Array.from({ length: 400 }, () => newId('resp'));
+    const ids = Array.from({ length: 400 }, () => newId('resp', 'default'));
     expect(new Set(ids.map((id) => shardOf(id, 4)))).toEqual(new Set([0, 1, 2, 3]));
     expect(ids.map((id) => shardOf(id, 4))).toEqual(ids.map((id) => shardOf(id, 4)));
     expect(shardOf('resp_a', 1)).toBe(0);

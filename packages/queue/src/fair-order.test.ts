@@ -31,7 +31,7 @@ afterEach(async () => {
   await queue.close();
 });
 
-const add = (tenant: string) => queue.add(exampleJob({ id: newId('resp'), tenant }));
+const add = (tenant: string) => queue.add(exampleJob({ id: newId('resp', tenant), tenant }));
 const addMany = (tenant: string, count: number) =>
   Promise.all(Array.from({ length: count }, () => add(tenant)));
 
@@ -121,7 +121,7 @@ describe('the order of the queue', () => {
 });
 
 describe("a tenant's places", () => {
-  const ids = (count: number) => Array.from({ length: count }, () => newId('resp'));
+  const ids = (count: number) => Array.from({ length: count }, () => newId('resp', 'a'));
 
   it('are as many as it may have, all or none', async () => {
     expect(await queue.takePlaces('a', ids(2), 3)).toBe(true);

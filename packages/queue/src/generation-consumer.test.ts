@@ -38,7 +38,7 @@ afterEach(async () => {
   await queue.close();
 });
 
-const newJob = () => exampleJob({ id: newId('resp') });
+const newJob = () => exampleJob({ id: newId('resp', 'default') });
 
 interface GivenUp {
   id: string;

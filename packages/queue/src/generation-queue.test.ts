@@ -18,7 +18,7 @@ afterAll(async () => {
   await redis.stop();
 });
 
-const newJob = () => exampleJob({ id: newId('resp') });
+const newJob = () => exampleJob({ id: newId('resp', 'default') });
 
 describe('GenerationQueue', () => {
   it('adds a job once, and knows, counts and removes it', async () => {

@@ -7,7 +7,7 @@ import { expect, it } from 'vitest';
 
 it('carries the trace from who adds a job to who runs it, without spans of its inner life', async () => {
   const [redis, receiver] = await Promise.all([startTestRedis(), OtlpReceiver.start()]);
-  const id = newId('resp');
+  const id = newId('resp', 'default');
   const index = new URL('./index.ts', import.meta.url).href;
   // A process of its own, since the OpenTelemetry API is global and starts only once.
   const script = `

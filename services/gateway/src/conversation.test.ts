@@ -1,3 +1,4 @@
+import { exampleId } from '@baton/protocol/testing';
 import type OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { answer, answerText, waitForCancel } from './testing/scripts.ts';
@@ -92,7 +93,7 @@ describe('a conversation', () => {
   });
 
   it('goes on from a finished response of this tenant only', async () => {
-    const unknown = ask('x', { previous_response_id: `resp_${'0'.repeat(32)}` });
+    const unknown = ask('x', { previous_response_id: exampleId() });
     await expect(unknown).rejects.toMatchObject({
       status: 404,
       code: 'response_not_found',

@@ -3,7 +3,7 @@ import { OverloadedError } from '@baton/errors';
 import { FleetWatch } from '@baton/fleet';
 import type { ApiKeys } from '@baton/keys';
 import type { TokenLog } from '@baton/log';
-import { newId } from '@baton/protocol';
+import { newRequestId } from '@baton/protocol';
 import type { GenerationQueue } from '@baton/queue';
 import type { SnapshotStore } from '@baton/snapshot';
 import cors from '@fastify/cors';
@@ -99,7 +99,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     exposeHeadRoutes: false,
     // Ids are ours, so that they are unique.
     requestIdHeader: false,
-    genReqId: () => newId('req'),
+    genReqId: () => newRequestId(),
     routerOptions: { ignoreTrailingSlash: true },
     // Traces tell what each request did; the log is for what went wrong.
     logController: new LogController({ disableRequestLogging: true }),

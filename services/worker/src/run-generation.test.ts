@@ -35,7 +35,7 @@ describe('runGeneration', () => {
   });
 
   const never = new AbortController().signal;
-  const newJob = () => exampleJob({ id: newId('resp'), sampling: { max_tokens: 500 } });
+  const newJob = () => exampleJob({ id: newId('resp', 'default'), sampling: { max_tokens: 500 } });
   /** A worker's states, over a store that all workers of a test share. */
   const statesOf = (engine: Engine, every = 64, onSave?: SessionStatesOptions['onSave']) => {
     const limits = { ttlSeconds: 60, quotaBytes: 1e9, totalBytes: 1e9 };
@@ -291,7 +291,7 @@ describe('runGeneration', () => {
     const context = { log, engine, states: statesOf(engine) };
     await run(job, engine);
     expect(await Standby.start(job.id, context)).toBeNull();
-    const scored = exampleJob({ id: newId('resp'), sampling: { prompt_logprobs: 1 } });
+    const scored = exampleJob({ id: newId('resp', 'default'), sampling: { prompt_logprobs: 1 } });
     await log.appendQueued(scored);
     expect(await Standby.start(scored.id, context)).toBeNull();
   });
@@ -306,7 +306,7 @@ describe('runGeneration', () => {
     const parent = { id: first.id, tokens: prompt.length - 3 };
     const follow = async (on: SessionStates, overrides: Partial<GenerationJob> = {}) => {
       const job = exampleJob({
-        id: newId('resp'),
+        id: newId('resp', 'default'),
         prompt,
         parent,
         sampling: { max_tokens: 30 },
@@ -337,7 +337,7 @@ describe('runGeneration', () => {
     const states = statesOf(worker);
     const ask = async (on: SessionStates, question: number[], overrides: Partial<GenerationJob> = {}) => {
       const job = exampleJob({
-        id: newId('chatcmpl'),
+        id: newId('chatcmpl', overrides.tenant ?? 'default'),
         prompt: [...beginning, ...question],
         shared_prefix: beginning.length,
         continuable: false,
@@ -378,7 +378,7 @@ describe('runGeneration', () => {
     await run(first, worker);
     const { tokens } = await stateOf(first);
     const other = exampleJob({
-      id: newId('resp'),
+      id: newId('resp', 'default'),
       prompt: [...first.prompt.slice(1), 5, ...tokens, 7],
       parent: { id: first.id, tokens: first.prompt.length + tokens.length },
     });

@@ -31,7 +31,7 @@ it('makes a key that the gateways know, lists it without its secret, and revokes
   const { id = '' } = found ?? {};
 
   const { stdout } = await keys('list');
-  expect(stdout).toMatch(new RegExp(`^${id} +acme +inference,admin +\\S+ +a laptop$`, 'm'));
+  expect(stdout).toMatch(new RegExp(`^${id} +acme +822b33ad +inference,admin +\\S+ +a laptop$`, 'm'));
   expect(stdout).not.toContain(key);
 
   expect(await keys('revoke', id)).toMatchObject({ code: 0, stdout: `Key ${id} is revoked.\n` });

@@ -1,7 +1,7 @@
 import { loadEnv } from '@baton/environment';
 import { ConfigurationError } from '@baton/errors';
 import { type ApiKey, ApiKeys, type Scope, scopes } from '@baton/keys';
-import { tenantName } from '@baton/protocol';
+import { tenantName, tenantTag } from '@baton/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
 
 /** `baton keys create|list|revoke` */
@@ -63,9 +63,11 @@ async function create({ redis, tenant, scope, name }: CreateOptions): Promise<vo
 async function list({ redis }: RedisOption): Promise<void> {
   const all = await withKeys(redis, (keys) => keys.list());
   const lines = all.map(({ id, tenant, scopes, name, createdAt }) =>
-    lineOf([id, tenant, scopes.join(','), new Date(createdAt).toISOString(), name]),
+    lineOf([id, tenant, tenantTag(tenant), scopes.join(','), new Date(createdAt).toISOString(), name]),
   );
-  process.stdout.write(`${[lineOf(['id', 'tenant', 'scopes', 'created', 'name']), ...lines].join('\n')}\n`);
+  process.stdout.write(
+    `${[lineOf(['id', 'tenant', 'tag', 'scopes', 'created', 'name']), ...lines].join('\n')}\n`,
+  );
 }
 
 async function revoke(id: ApiKey['id'], { redis }: RedisOption): Promise<void> {
@@ -90,6 +92,21 @@ async function withKeys<T>(given: string | undefined, use: (keys: ApiKeys) => Pr
   }
 }
 
-function lineOf([id = '', tenant = '', scopes = '', created = '', name = '']: readonly string[]): string {
-  return [id.padEnd(16), tenant.padEnd(16), scopes.padEnd(16), created.padEnd(24), name].join('  ').trimEnd();
+function lineOf([
+  id = '',
+  tenant = '',
+  tag = '',
+  scopes = '',
+  created = '',
+  name = '',
+]: readonly string[]): string {
+  const columns = [
+    id.padEnd(16),
+    tenant.padEnd(16),
+    tag.padEnd(8),
+    scopes.padEnd(16),
+    created.padEnd(24),
+    name,
+  ];
+  return columns.join('  ').trimEnd();
 }

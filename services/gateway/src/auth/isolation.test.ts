@@ -1,9 +1,12 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { newId, tagOfId, tenantTag } from '@baton/protocol';
+import { exampleId } from '@baton/protocol/testing';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { TestBench } from '../testing/test-bench.ts';
 
 const model = 'hymba-tiny-stories';
-const unknown = `resp_${'0'.repeat(32)}`;
+/** Of nobody: the first might be the stranger's, by its tag, the second nobody's. */
+const unknown = [exampleId('stranger'), exampleId('nobody')];
 
 let bench: TestBench;
 let url: string;
@@ -14,14 +17,16 @@ let id: string;
 beforeAll(async () => {
   bench = await TestBench.start();
   ({ url } = await bench.startGateway({}, { withKeys: true }));
-  const keyOf = async (tenant: string) =>
-    (await bench.keys.create({ tenant, scopes: ['inference'], name: '' })).key;
   [owner, stranger] = [await keyOf('owner'), await keyOf('stranger')];
   const created = await send('POST', '/v1/responses', owner, { model, input: 'hi', background: true });
   ({ id } = created.body as { id: string });
   await send('GET', `/v1/responses/${id}?stream=true`, owner);
 });
 afterAll(() => bench.stop());
+
+async function keyOf(tenant: string): Promise<string> {
+  return (await bench.keys.create({ tenant, scopes: ['inference'], name: '' })).key;
+}
 
 async function send(method: string, path: string, key: string, body?: unknown) {
   const response = await fetch(url + path, {
@@ -85,16 +90,19 @@ describe("another tenant's response", () => {
     };
     const withKey = ([method, path, body]: [string, string, unknown?]) =>
       [method, path, stranger, body] as const;
+    const read = vi.spyOn(bench.log, 'read');
     const others = await answerTo(id);
     expect(others.status).toBeGreaterThanOrEqual(400);
-    expect(others).toEqual(await answerTo(unknown));
+    expect(read).not.toHaveBeenCalled();
+    for (const named of unknown) expect(others).toEqual(await answerTo(named));
+    read.mockRestore();
   });
 
   it('does so over a WebSocket, too', async () => {
     const answersTo = (named: string) =>
       framesTo(`?response_id=${named}`, { previous_response_id: named }, named, 2);
     const frames = await answersTo(id);
-    expect(frames).toEqual(await answersTo(unknown));
+    for (const named of unknown) expect(frames).toEqual(await answersTo(named));
     for (const frame of frames) {
       expect(JSON.parse(frame)).toMatchObject({ status: 404, error: { code: 'response_not_found' } });
     }
@@ -121,15 +129,14 @@ describe("another tenant's conversation", () => {
   ])('answers exactly as an unknown one to: %s', async (_, request) => {
     const { body } = await send('POST', '/v1/conversations', owner, { items: [message] });
     const own = (body as { id: string }).id;
-    const nobodys = `conv_${'0'.repeat(32)}`;
     const answers = [];
-    for (const named of [own, nobodys]) {
+    for (const named of [own, newId('conv', 'stranger'), newId('conv', 'nobody')]) {
       const [method, path, sent] = request(named);
       const answer = await send(method, path, stranger, sent);
       answers.push({ ...answer, body: JSON.stringify(answer.body).replaceAll(named, '…') });
     }
     expect(answers[0]?.status).toBe(404);
-    expect(answers[0]).toEqual(answers[1]);
+    for (const answer of answers) expect(answer).toEqual(answers[0]);
     expect((await send('GET', `/v1/conversations/${own}/items`, owner)).body).toMatchObject({
       data: [{ role: 'user' }],
     });
@@ -139,7 +146,7 @@ describe("another tenant's conversation", () => {
     const { body } = await send('POST', '/v1/conversations', owner, {});
     const answersTo = (named: string) => framesTo('', { conversation: named }, named, 1);
     const frames = await answersTo((body as { id: string }).id);
-    expect(frames).toEqual(await answersTo(`conv_${'0'.repeat(32)}`));
+    expect(frames).toEqual(await answersTo(newId('conv', 'stranger')));
     expect(JSON.parse(frames[0] ?? '')).toMatchObject({
       status: 404,
       error: { code: 'conversation_not_found', param: 'conversation' },
@@ -158,6 +165,15 @@ describe("another tenant's conversation", () => {
       expect(JSON.stringify(body)).not.toContain(conversation);
     }
   });
+});
+
+it("is kept apart by the log's own word where two tenants' tags are equal", async () => {
+  const [one, other] = ['tenant-39588', 'tenant-67738'] as const;
+  expect(tenantTag(one)).toBe(tenantTag(other));
+  const { body } = await send('POST', '/v1/responses', await keyOf(one), { model, input: 'hi' });
+  const { id } = body as { id: string };
+  const answer = await send('GET', `/v1/responses/${id}`, await keyOf(other));
+  expect(answer).toMatchObject({ status: 404, body: { error: { code: 'response_not_found' } } });
 });
 
 it('takes the same idempotency key of two tenants for two', async () => {
@@ -180,4 +196,11 @@ it('takes the same idempotency key of two tenants for two', async () => {
 
 it("carries its owner's tenant wherever it is kept", async () => {
   expect((await bench.log.read(id))?.job?.tenant).toBe('owner');
+  const { body } = await send('POST', '/v1/conversations', owner, {
+    items: [{ role: 'user', content: 'hi' }],
+  });
+  const conversation = (body as { id: string }).id;
+  const items = await send('GET', `/v1/conversations/${conversation}/items`, owner);
+  const { first_id } = items.body as { first_id: string };
+  for (const named of [id, conversation, first_id]) expect(tagOfId(named)).toBe(tenantTag('owner'));
 });

@@ -1,5 +1,5 @@
 import { ConflictError, NotFoundError, RequestError } from '@baton/errors';
-import { conversationKey, parseMessage } from '@baton/protocol';
+import { carriesTagOf, conversationKey, parseMessage } from '@baton/protocol';
 import { z } from 'zod';
 import { itemSchema } from '../api/items.ts';
 import type { TenantGateway } from '../gateway.ts';
@@ -77,8 +77,9 @@ export async function changeConversation(
 }
 
 export async function deleteConversation(gateway: TenantGateway, id: string): Promise<void> {
-  if (!(await gateway.documents.delete(conversationKey(gateway.tenant, id))))
-    throw notFound(id, 'conversation_id');
+  const deleted =
+    mayBeOf(gateway, id) && (await gateway.documents.delete(conversationKey(gateway.tenant, id)));
+  if (!deleted) throw notFound(id, 'conversation_id');
 }
 
 async function load(
@@ -86,12 +87,16 @@ async function load(
   id: string,
   param = 'conversation_id',
 ): Promise<{ stored: string; conversation: Conversation }> {
-  const stored = /^conv_[0-9a-f]{32}$/.test(id)
+  const stored = mayBeOf(gateway, id)
     ? await gateway.documents.read(conversationKey(gateway.tenant, id))
     : null;
   if (stored === null) throw notFound(id, param);
   const conversation = parseMessage(conversationSchema, stored, `conversation ${id}`);
   return { stored, conversation: await settled(gateway, conversation) };
+}
+
+function mayBeOf({ tenant }: TenantGateway, id: string): boolean {
+  return /^conv_[0-9a-f]{32}$/.test(id) && carriesTagOf(tenant, id);
 }
 
 /** With what has become of the response that was to come. */

@@ -26,8 +26,8 @@ export interface Origin {
   readonly repeated: boolean;
 }
 
-export function newOrigin(prefix: IdPrefix): Origin {
-  return { id: newId(prefix), created_at: Date.now(), seed: randomInt(2 ** 48 - 1), repeated: false };
+export function newOrigin(prefix: IdPrefix, tenant: string): Origin {
+  return { id: newId(prefix, tenant), created_at: Date.now(), seed: randomInt(2 ** 48 - 1), repeated: false };
 }
 
 /**
@@ -39,7 +39,7 @@ export async function originOf(
   request: FastifyRequest,
   prefix: IdPrefix,
 ): Promise<Origin> {
-  const origin = newOrigin(prefix);
+  const origin = newOrigin(prefix, gateway.tenant);
   const { id, created_at, seed } = origin;
   const name = request.headers['idempotency-key'];
   if (name === undefined) return origin;

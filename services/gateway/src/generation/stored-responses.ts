@@ -1,5 +1,5 @@
 import { NotFoundError } from '@baton/errors';
-import { type GenerationJob, generationId, type LogState } from '@baton/protocol';
+import { carriesTagOf, type GenerationJob, generationId, type LogState } from '@baton/protocol';
 import type { Item } from '../api/items.ts';
 import type { TenantGateway } from '../gateway.ts';
 import { itemsOfOutput } from '../render/output-items.ts';
@@ -39,7 +39,7 @@ export async function findResponse(gateway: TenantGateway, responseId: string): 
 }
 
 async function findAny(gateway: TenantGateway, responseId: string): Promise<LogState | null> {
-  if (!generationId.safeParse(responseId).success) return null;
+  if (!generationId.safeParse(responseId).success || !carriesTagOf(gateway.tenant, responseId)) return null;
   const state = await gateway.log.read(responseId);
   if (state?.job?.endpoint !== 'responses' || state.job.tenant !== gateway.tenant) return null;
   return state;

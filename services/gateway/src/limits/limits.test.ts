@@ -188,7 +188,7 @@ describe('the queue', () => {
     heartbeat.say(worker);
     while (!(await heard(url)));
     // Two slots, two seconds each: the tenth that waits would come in after eight seconds or more.
-    const jobs = Array.from({ length: 9 }, () => exampleJob({ id: newId('resp'), tenant: 'crowd' }));
+    const jobs = Array.from({ length: 9 }, () => exampleJob({ id: newId('resp', 'crowd'), tenant: 'crowd' }));
     for (const job of jobs) await bench.queue.add(job);
     const refused = await complete(url, await newKey('crowd'));
     expect(refused.status).toBe(503);
@@ -206,7 +206,7 @@ describe('the queue', () => {
   });
 
   it('leaves a generation alone that a worker has begun', async () => {
-    const job = exampleJob({ id: newId('resp') });
+    const job = exampleJob({ id: newId('resp', 'default') });
     const { writer } = await bench.log.claim(job, 'worker-1');
     const failure = { code: 'queue_timeout', message: 'late' } as const;
     expect(await bench.log.failUnclaimed(job.id, failure)).toBe(false);

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { NotFoundError } from '@baton/errors';
 import { newId } from '@baton/protocol';
 import type { FastifyInstance } from 'fastify';
@@ -36,7 +35,7 @@ export function conversationRoutes(app: FastifyInstance, gateway: Gateway): void
       const { items, metadata } = parseRequest(conversationRequest, request.body ?? {});
       const conversation: Conversation = {
         v: 1,
-        id: newId('conv'),
+        id: newId('conv', gateway.tenant),
         created_at: Date.now(),
         metadata: metadata ?? {},
         items: await newItems(gateway, items ?? []),
@@ -134,7 +133,7 @@ const rendered = ({ id, item }: ConversationItem) => wireItem(item, id);
 
 async function newItems(gateway: TenantGateway, given: readonly InputItem[]): Promise<ConversationItem[]> {
   const items = await Promise.all(given.map((item, i) => resolveItem(gateway, item, `items[${i}].id`)));
-  return items.map((item) => ({ id: `${itemIdPrefix(item)}_${randomBytes(16).toString('hex')}`, item }));
+  return items.map((item) => ({ id: newId(itemIdPrefix(item), gateway.tenant), item }));
 }
 
 function itemNotFound({ id, item }: NamedItem['Params']): NotFoundError {

@@ -1,9 +1,10 @@
+import { exampleId } from '@baton/protocol/testing';
 import fc from 'fast-check';
 import { WebSocket } from 'ws';
 import { operations } from '../openapi.ts';
 
 const model = 'hymba-tiny-stories';
-const id = `resp_${'0'.repeat(32)}`;
+const id = exampleId();
 
 const strict = {
   name: 'f',
@@ -180,7 +181,7 @@ export interface HttpCase {
 }
 
 const someId = fc.oneof(
-  fc.constantFrom(id, `conv_${'0'.repeat(32)}`, 'x', '..', '%00', model),
+  fc.constantFrom(id, id.replace('resp', 'conv'), 'x', '..', '%00', model),
   fc.string({ unit: 'binary', minLength: 1, maxLength: 20 }),
 );
 const someQuery = fc.oneof(

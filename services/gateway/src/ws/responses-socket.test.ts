@@ -1,3 +1,4 @@
+import { exampleId } from '@baton/protocol/testing';
 import OpenAI from 'openai';
 import { ResponsesWS } from 'openai/resources/responses/ws';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -172,7 +173,7 @@ describe('the responses socket', () => {
   });
 
   it('says that a response to resume is gone', async () => {
-    const { socket, until } = await connect(`?response_id=resp_${'0'.repeat(32)}`);
+    const { socket, until } = await connect(`?response_id=${exampleId()}`);
     expect((await until(isError))[0]).toMatchObject({ status: 404, error: { code: 'response_not_found' } });
     socket.close();
   });

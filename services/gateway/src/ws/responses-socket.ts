@@ -80,7 +80,7 @@ export function serveResponsesSocket(
   async function create(frame: Record<string, unknown>, streamId: string | undefined): Promise<void> {
     await access.check();
     const { body, generate } = parseRequest(responseCreateFrame, frame);
-    const generation = await startResponse(gateway, body, { ...newOrigin('resp'), generate });
+    const generation = await startResponse(gateway, body, { ...newOrigin('resp', gateway.tenant), generate });
     await deliver(generation, null, streamId);
   }
 
