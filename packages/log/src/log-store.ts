@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { BatonError, NotFoundError, RequestError } from '@baton/errors';
 import { type LogEntry, logStream, logSubject, readLogEntry, shardOf } from '@baton/protocol';
-import { attributes, injectContext, measure, withSpan } from '@baton/telemetry';
+import { attributes, injectContext, recorderOf, withSpan } from '@baton/telemetry';
 import {
   JetStreamApiCodes,
   JetStreamApiError,
@@ -50,6 +50,7 @@ export class LogStore {
   readonly #client: JetStreamClient;
   readonly #manager: JetStreamManager;
   readonly #settings: TokenLogSettings;
+  readonly #appendSeconds = recorderOf('logAppend');
   /** Largest encoded entry the server takes. */
   readonly maxEntryBytes: number;
 
@@ -89,14 +90,14 @@ export class LogStore {
         if (!isPerToken) injectContext(header);
         const timeout = this.#settings.requestTimeoutMs;
         const { seq } = await this.#client.publish(subject, data, { headers: header, expect, timeout });
-        measure('logAppend', (performance.now() - start) / 1000);
+        this.#appendSeconds((performance.now() - start) / 1000);
         return {
           stored: {
             entry,
             sequence: seq,
             first: top?.first ?? seq,
             appendId,
-            traceparent: traceparentOf(header),
+            traceparent: isPerToken ? null : traceparentOf(header),
             storedAt: null,
           },
         };

@@ -7,7 +7,7 @@ const index = new URL('./index.ts', import.meta.url).href;
 /** Runs `body` in a process of its own, since the OpenTelemetry API is global and starts only once; gives what it printed. */
 export async function inProcess(body: string, env: Record<string, string> = {}): Promise<string> {
   const script = `
-    const { startTelemetry, withSpan, injectContext, extractContext, attributes, count, measure, observe, createLogger,
+    const { startTelemetry, withSpan, injectContext, extractContext, attributes, adderOf, count, measure, observe, recorderOf, createLogger,
       requestSpan, activeTraceparent, linksTo } = await import('${index}');
     const { SpanKind, trace, metrics } = await import('@opentelemetry/api');
     const { headers: natsHeaders } = await import('@nats-io/nats-core');

@@ -4,7 +4,7 @@ export { createLogger } from './create-logger.ts';
 export { activeTraceparent, linksTo } from './links.ts';
 export { metricDefinitions } from './metrics/definitions.ts';
 export { prometheusNames } from './metrics/prometheus-name.ts';
-export { count, measure, observe } from './metrics/record.ts';
+export { adderOf, count, measure, observe, recorderOf } from './metrics/record.ts';
 export { extractContext, injectContext } from './nats-context.ts';
 export { type ServiceIdentity, startTelemetry, type Telemetry } from './start-telemetry.ts';
 export { requestSpan, type SpanSettings, withSpan } from './with-span.ts';

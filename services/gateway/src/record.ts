@@ -16,6 +16,10 @@ export class GenerationTimes {
 
   /** Takes the next entry of the generation's log as it goes to the client. */
   take(entry: LogEntry): void {
+    if (entry.kind === 'tokens') this.#tokens += entry.tokens.length;
+    const isFirst = this.#first === null && this.#tokens > 0;
+    const isLast = entry.kind === 'finish' || entry.kind === 'error';
+    if (!isFirst && !isLast) return;
     const { created_at, model, endpoint } = this.#job;
     const labels = {
       [attributes.operationName]: endpoint === 'completions' ? 'text_completion' : 'chat',
@@ -23,13 +27,11 @@ export class GenerationTimes {
       [attributes.requestModel]: model,
     };
     const now = Date.now();
-    if (entry.kind === 'tokens' && entry.tokens.length > 0) {
-      this.#tokens += entry.tokens.length;
-      if (this.#first) return;
-      this.#first = { at: now, tokens: entry.tokens.length };
+    if (isFirst) {
+      this.#first = { at: now, tokens: this.#tokens };
       measure('timeToFirstToken', (now - created_at) / 1000, labels);
     }
-    if (entry.kind !== 'finish' && entry.kind !== 'error') return;
+    if (!isLast) return;
     const failed = entry.kind === 'error' && { [attributes.errorType]: entry.code };
     measure('requestDuration', (now - created_at) / 1000, { ...labels, ...failed });
     const later = this.#tokens - (this.#first?.tokens ?? 0);

@@ -6,7 +6,7 @@ import { BatonError, ConfigurationError } from '@baton/errors';
 import { embeddedModel, ensureConverted } from '@baton/hymba';
 import { createLogger, startTelemetry } from '@baton/telemetry';
 import packageJson from '../package.json' with { type: 'json' };
-import { recordStep } from './record.ts';
+import { stepRecorder } from './record.ts';
 import { Worker } from './worker.ts';
 
 async function main(): Promise<void> {
@@ -57,6 +57,7 @@ async function main(): Promise<void> {
     kvCache: env.BATON_KV_CACHE,
   });
   let stateBytes = 0;
+  const recordStep = stepRecorder();
   const engine = await createEngine(
     {
       modelDir: model.folder,

@@ -2,7 +2,7 @@ import type { StepReport } from '@baton/engine';
 import { BatonError } from '@baton/errors';
 import type { GenerationJob, LogState, Usage } from '@baton/protocol';
 import type { SaveResult } from '@baton/snapshot';
-import { attributes, count, linksTo, measure, observe } from '@baton/telemetry';
+import { adderOf, attributes, count, linksTo, measure, observe, recorderOf } from '@baton/telemetry';
 import { type Attributes, type Link, trace } from '@opentelemetry/api';
 import type { Restored } from './states/session-states.ts';
 
@@ -63,15 +63,22 @@ export function recordSave(result: SaveResult): void {
   trace.getTracer('baton').startSpan('snapshot', { startTime, attributes: saved }).end();
 }
 
-/** What a step of the model did. */
-export function recordStep({ decoding, decodeMs, prefilled, prefillMs, sampled }: StepReport): void {
-  if (decoding > 0) {
-    measure('batchSize', decoding);
-    measure('stepDuration', decodeMs / 1000, { [attributes.phase]: 'decode' });
-  }
-  if (prefilled > 0) measure('stepDuration', prefillMs / 1000, { [attributes.phase]: 'prefill' });
-  if (decoding + prefilled > 0) count('engineTokens', decoding + prefilled, { [attributes.direction]: 'in' });
-  if (sampled > 0) count('engineTokens', sampled, { [attributes.direction]: 'out' });
+/** Gives what records each step of the model. */
+export function stepRecorder(): (report: StepReport) => void {
+  const batchSize = recorderOf('batchSize');
+  const decodeSeconds = recorderOf('stepDuration', { [attributes.phase]: 'decode' });
+  const prefillSeconds = recorderOf('stepDuration', { [attributes.phase]: 'prefill' });
+  const tokensIn = adderOf('engineTokens', { [attributes.direction]: 'in' });
+  const tokensOut = adderOf('engineTokens', { [attributes.direction]: 'out' });
+  return ({ decoding, decodeMs, prefilled, prefillMs, sampled }) => {
+    if (decoding > 0) {
+      batchSize(decoding);
+      decodeSeconds(decodeMs / 1000);
+    }
+    if (prefilled > 0) prefillSeconds(prefillMs / 1000);
+    tokensIn(decoding + prefilled);
+    tokensOut(sampled);
+  };
 }
 
 /** What a worker holds whenever somebody looks. */

@@ -8,6 +8,10 @@ const record = `
   count('rejections', 2, { [attributes.errorType]: 'overloaded' });
   measure('queueWait', 0.003);
   measure('queueWait', 7);
+  const [fed, sampled] = ['in', 'out'].map((direction) => adderOf('engineTokens', { [attributes.direction]: direction }));
+  for (let step = 0; step < 3; step++) fed(4);
+  const seconds = recorderOf('stepDuration', { [attributes.phase]: 'decode' });
+  for (const value of [0.002, 0.004]) seconds(value);
   const stop = observe('slots', (result) => result.observe(5, { [attributes.state]: 'used' }));
   observe('webSockets', (result) => result.observe(1))();`;
 
@@ -33,6 +37,13 @@ describe('over OTLP', () => {
         },
       ]);
       expect(point('baton.queue.wait.duration')).toMatchObject([{ value: 7.003, count: 2, unit: 's' }]);
+      expect(point('baton.engine.tokens')).toMatchObject([
+        { value: 12, unit: '{token}', attributes: { 'baton.direction': 'in' } },
+        { value: 0, attributes: { 'baton.direction': 'out' } },
+      ]);
+      expect(point('baton.engine.step.duration')).toMatchObject([
+        { value: 0.006, count: 2, unit: 's', attributes: { 'baton.phase': 'decode' } },
+      ]);
       expect(point('baton.worker.slots')).toMatchObject([
         { value: 5, attributes: { 'baton.state': 'used' } },
       ]);
@@ -64,6 +75,7 @@ describe('for Prometheus', () => {
     expect(page).toContain('\nbaton_rejections_total{error_type="overloaded"} 2\n');
     expect(page).toContain('\nbaton_queue_wait_duration_seconds_bucket{le="0.005"} 1\n');
     expect(page).toContain('\nbaton_queue_wait_duration_seconds_count 2\n');
+    expect(page).toContain('\nbaton_engine_tokens_total{baton_direction="in"} 12\n');
     expect(page).toContain('\nbaton_worker_slots{baton_state="used"} 5\n');
     expect(page).toMatch(/^nodejs_eventloop_utilization_ratio /m);
     const names = (text?: string) => text?.match(/^# TYPE .*$/gm);

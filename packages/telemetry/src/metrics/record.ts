@@ -19,6 +19,27 @@ export function measure(metric: MetricOf<'histogram'>, value: number, attributes
   histogram(metric).record(value, attributes);
 }
 
+/**
+ * Adds to a counter, always with the same attributes, for what is counted at every step or token: a plain sum that is read when
+ * the metrics are. Call it once, after `startTelemetry`, and for a metric that `count` has nothing to do with.
+ */
+export function adderOf(metric: MetricOf<'counter'>, attributes?: Attributes): (value: number) => void {
+  const { name, unit, description } = metricDefinitions[metric];
+  let sum = 0;
+  baton()
+    .createObservableCounter(name, { unit, description })
+    .addCallback((result) => result.observe(sum, attributes));
+  return (value) => {
+    sum += value;
+  };
+}
+
+/** Records values of a distribution, always with the same attributes, as often as `adderOf` adds. Call it once, after `startTelemetry`. */
+export function recorderOf(metric: MetricOf<'histogram'>, attributes?: Attributes): (value: number) => void {
+  const found = histogram(metric);
+  return (value) => found.record(value, attributes);
+}
+
 /** Has `read` called whenever the metrics are read, until the function that this gives is called. */
 export function observe(
   metric: MetricOf<'gauge'>,
