@@ -9,16 +9,14 @@ const requests = 32;
 const requestTokens = 8;
 const atOnce = 8;
 
-export interface DecodeLoad {
-  readonly tokensPerSecond: number;
-  /** Milliseconds of processor time of the worker for each token, prefill and snapshots included. */
-  readonly workerMs: number;
+/** So many tokens or requests in so much time. */
+export interface Done {
+  readonly units: number;
+  readonly seconds: number;
 }
 
-/** Four streams that one worker decodes together, with nobody but this log reader following. */
-export async function decodeLoad(system: System): Promise<DecodeLoad> {
-  const worker = system.workers[0]?.child.pid;
-  const before = processorMs(worker);
+/** Four streams that one worker decodes together, with nobody but this log reader following: from the first token to the last. */
+export async function decodeLoad(system: System): Promise<Done> {
   const log = await TokenLog.open(system.natsUrl);
   try {
     const ids = await Promise.all(
@@ -42,23 +40,15 @@ export async function decodeLoad(system: System): Promise<DecodeLoad> {
         }
       }),
     );
-    const all = streams * tokens;
-    return { tokensPerSecond: (1000 * all) / (last - first), workerMs: (processorMs(worker) - before) / all };
+    return { units: streams * tokens, seconds: (last - first) / 1000 };
   } finally {
     await log.close();
   }
 }
 
-export interface GatewayLoad {
-  readonly requestsPerSecond: number;
-  /** Milliseconds of processor time of the gateway for each request. */
-  readonly gatewayMs: number;
-}
-
 /** Short answers, as server-sent events, eight at a time. */
-export async function gatewayLoad(system: System): Promise<GatewayLoad> {
+export async function gatewayLoad(system: System): Promise<Done> {
   const start = performance.now();
-  const before = processorMs(system.gateway.child.pid);
   let left = requests;
   await Promise.all(
     Array.from({ length: atOnce }, async () => {
@@ -72,8 +62,7 @@ export async function gatewayLoad(system: System): Promise<GatewayLoad> {
       }
     }),
   );
-  const gatewayMs = (processorMs(system.gateway.child.pid) - before) / requests;
-  return { requestsPerSecond: (1000 * requests) / (performance.now() - start), gatewayMs };
+  return { units: requests, seconds: (performance.now() - start) / 1000 };
 }
 
 async function post(system: System, body: object): Promise<string> {
@@ -87,8 +76,8 @@ async function post(system: System, body: object): Promise<string> {
   return /"id":"(resp_[0-9a-f]+)"/.exec(text)?.[1] ?? '';
 }
 
-/** Processor time of a process up to now (utime and stime of proc(5), in ticks of 10 ms). */
-function processorMs(pid: number | undefined): number {
+/** Processor time of a process up to now in ms (utime and stime of proc(5), in ticks of 10 ms). */
+export function processorMs({ pid }: { readonly pid?: number | undefined }): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return 10 * (Number(fields[11]) + Number(fields[12]));

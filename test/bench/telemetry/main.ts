@@ -2,94 +2,90 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { parseArgs } from 'node:util';
-import { type System, startSystem } from '../../support/system.ts';
 import { describeMachine } from '../engine/machine/describe.ts';
 import { summarize } from '../engine/report/statistics.ts';
 import { type Cell, formatNumber, formatTable } from '../engine/report/table.ts';
-import { decodeLoad, gatewayLoad } from './loads.ts';
+import { medianWithBounds } from './estimate.ts';
+import { type Block, type Load, measurePair, type Side } from './pair.ts';
+import { profileDecode } from './profile.ts';
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '40' } } });
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '40' },
+    pairs: { type: 'string', default: '8' },
+    profile: { type: 'boolean', default: false },
+  },
+});
+const [rounds, pairs] = [Number(values.rounds), Number(values.pairs)];
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
+if (![rounds, pairs].every((value) => Number.isInteger(value) && value > 0) || rounds < pairs) {
+  say(`--rounds ${values.rounds} --pairs ${values.pairs} must be whole numbers, with a round for each pair`);
+  process.exit(1);
+}
 const machine = await describeMachine();
-
 const sink = fork(new URL('./sink.ts', import.meta.url));
 const [port] = await once(sink, 'message');
 /** Everything on: traces and metrics over OTLP as the default exporters send them, and the page that Prometheus reads. */
-const everything = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` };
-const on = await startSystem({ env: everything, metrics: true });
-const off = await startSystem();
-const scrape = setInterval(() => {
-  for (const process of [on.gateway, ...on.workers]) void process.metrics().catch(() => {});
-}, 15_000);
+const telemetry = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` };
 
-interface Samples {
-  readonly decode: number[];
-  readonly workerMs: number[];
-  readonly requests: number[];
-  readonly gatewayMs: number[];
-}
-const samples: Record<'on' | 'off', Samples> = {
-  on: { decode: [], workerMs: [], requests: [], gatewayMs: [] },
-  off: { decode: [], workerMs: [], requests: [], gatewayMs: [] },
-};
-async function measure(system: System, into: Samples): Promise<void> {
-  const { tokensPerSecond, workerMs } = await decodeLoad(system);
-  into.decode.push(tokensPerSecond);
-  into.workerMs.push(workerMs);
-  const { requestsPerSecond, gatewayMs } = await gatewayLoad(system);
-  into.requests.push(requestsPerSecond);
-  into.gatewayMs.push(gatewayMs);
-}
-
-// A few times for nothing, until everything is compiled and connected.
-for (const system of [on, off, on, off, on, off, on, off])
-  await measure(system, { decode: [], workerMs: [], requests: [], gatewayMs: [] });
-for (let round = 0; round < Number(values.rounds); round++) {
-  // The one that went last goes first, so that a drift of the machine favours neither.
-  const order = round % 2 === 0 ? (['on', 'off'] as const) : (['off', 'on'] as const);
-  for (const which of order) await measure(which === 'on' ? on : off, samples[which]);
-  say(
-    `round ${round + 1}: worker ${samples.on.workerMs.at(-1)?.toFixed(2)} ms on, ${samples.off.workerMs.at(-1)?.toFixed(2)} off; ` +
-      `gateway ${samples.on.gatewayMs.at(-1)?.toFixed(1)} on, ${samples.off.gatewayMs.at(-1)?.toFixed(1)} off`,
-  );
-}
-clearInterval(scrape);
-await Promise.all([on.stop(), off.stop()]);
-sink.kill();
-
-/** In percent, over all rounds together: the machine drifts within one by more than telemetry costs. */
-function cost(of: keyof Samples, more: 'is better' | 'is worse'): number {
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const ratio = mean(samples.on[of]) / mean(samples.off[of]);
-  return 100 * (more === 'is better' ? 1 - ratio : ratio - 1);
-}
-/** Quartiles of the same over neighbouring pairs, which tell how much the machine moved meanwhile. */
-function pairs(of: keyof Samples, more: 'is better' | 'is worse'): Cell {
-  return summarize(
-    samples.on[of].map((value, i) => {
-      const ratio = value / (samples.off[of][i] ?? Number.NaN);
-      return 100 * (more === 'is better' ? 1 - ratio : ratio - 1);
-    }),
-  );
-}
-function row(name: string, of: keyof Samples, more: 'is better' | 'is worse', goal: string): Cell[] {
-  return [name, summarize(samples.off[of]), summarize(samples.on[of]), cost(of, more), pairs(of, more), goal];
-}
-const rows = [
-  row('decode, four streams: worker, processor ms a token', 'workerMs', 'is worse', '≤ 2 %'),
-  row('the same: tokens/s', 'decode', 'is better', '≤ 2 %'),
-  row('short answers, eight at a time: gateway, processor ms a request', 'gatewayMs', 'is worse', '≤ 5 %'),
-  row('the same: requests/s', 'requests', 'is better', '≤ 5 %'),
-];
 process.stdout.write(
   [
-    `    npm run bench:telemetry -- --rounds ${values.rounds}`,
+    `    npm run bench:telemetry -- ${process.argv.slice(2).join(' ')}`.trimEnd(),
     '',
     `- ${new Date().toISOString()}, ${machine.cpu}, ${machine.cores} cores, ${machine.system}, Node ${machine.node}; load of the machine before: ${formatNumber(machine.loadBefore)} per core`,
-    '- hymba-tiny-stories, one worker with one thread, gateway and worker on this machine; median (lower–upper quartile)',
-    '- processor time tells the cost where other work on the machine moves what a second gives',
+    '- hymba-tiny-stories, one worker with one thread, gateway and worker on this machine',
     '',
-    formatTable(['', 'everything off', 'everything on', 'cost, %', 'pair by pair, %', 'goal'], rows),
+    values.profile ? await reportProfile() : await reportCost(),
     '',
   ].join('\n'),
 );
+sink.kill();
+
+async function reportProfile(): Promise<string> {
+  const { rows, total } = await profileDecode(telemetry, rounds);
+  return [
+    `Where a worker's processor time goes with everything on, ${rounds} times four streams: ${formatNumber(total)} ms`,
+    '',
+    formatTable(['by', 'ms', '% of the processor time'], rows),
+  ].join('\n');
+}
+
+async function reportCost(): Promise<string> {
+  const groups: Record<Load, Block[][]> = { decode: [], gateway: [] };
+  for (let pair = 0; pair < pairs; pair++) {
+    say(`pair ${pair + 1} of ${pairs}`);
+    // What does not divide goes to the first pairs.
+    const blocks = Math.floor(rounds / pairs) + (pair < rounds % pairs ? 1 : 0);
+    const measured = await measurePair({ telemetry, blocks, isOdd: pair % 2 === 1 }, say);
+    for (const load of ['decode', 'gateway'] as const) groups[load].push(measured[load]);
+  }
+  const row = (name: string, load: Load, of: keyof Block[Side], goal: string): Cell[] => {
+    const ofSide = (side: Side) => summarize(groups[load].flat().map((block) => block[side][of]));
+    const costs = groups[load].map((blocks) => blocks.map((block) => costOf(block, of)));
+    return [
+      name,
+      ofSide('off'),
+      ofSide('on'),
+      medianWithBounds(costs),
+      summarize(costs.flat()),
+      costs.map((own) => formatNumber(summarize(own).median)).join(', '),
+      goal,
+    ];
+  };
+  const columns = [
+    ...['', 'everything off', 'everything on', 'cost, % (95 % of bootstraps)'],
+    ...['block by block, %', 'pair by pair, %', 'goal'],
+  ];
+  return formatTable(columns, [
+    row('decode, four streams: worker, processor ms a token', 'decode', 'processorMs', '≤ 2 %'),
+    row('the same: tokens/s', 'decode', 'unitsPerSecond', '≤ 2 %'),
+    row('short answers, eight at a time: gateway, processor ms a request', 'gateway', 'processorMs', '≤ 5 %'),
+    row('the same: requests/s', 'gateway', 'unitsPerSecond', '≤ 5 %'),
+  ]);
+}
+
+/** In percent: how much more processor time it takes, or how much less comes in a second. */
+function costOf({ on, off }: Block, of: keyof Block[Side]): number {
+  const ratio = on[of] / off[of];
+  return 100 * (of === 'processorMs' ? ratio - 1 : 1 - ratio);
+}

@@ -1,0 +1,49 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startSystem } from '../../support/system.ts';
+import type { Cell } from '../engine/report/table.ts';
+import { decodeLoad } from './loads.ts';
+import { type CpuProfile, timesByOwner } from './owners.ts';
+
+const warmUps = 4;
+const intervalUs = 200;
+
+/**
+ * Where a worker with everything on spends the processor time of `rounds` decode loads, by V8's profiles of all its threads.
+ * Gives the largest shares and their sum in ms.
+ */
+export async function profileDecode(
+  env: Record<string, string>,
+  rounds: number,
+): Promise<{ rows: Cell[][]; total: number }> {
+  const folder = await mkdtemp(join(tmpdir(), 'baton-profile-'));
+  try {
+    const NODE_OPTIONS = `--cpu-prof --cpu-prof-interval=${intervalUs} --cpu-prof-dir=${folder}`;
+    const system = await startSystem({ env: { ...env, NODE_OPTIONS }, metrics: true });
+    const from = { us: 0 };
+    try {
+      for (let round = 0; round < warmUps; round++) await decodeLoad(system);
+      from.us = monotonicUs();
+      for (let round = 0; round < rounds; round++) await decodeLoad(system);
+    } finally {
+      await system.stop();
+    }
+    const worker = `.${system.workers[0]?.child.pid}.`;
+    const files = (await readdir(folder)).filter((name) => name.includes(worker));
+    const profiles = files.map(
+      async (name) => JSON.parse(await readFile(join(folder, name), 'utf8')) as CpuProfile,
+    );
+    const times = timesByOwner(await Promise.all(profiles), from.us);
+    const total = [...times.values()].reduce((sum, ms) => sum + ms, 0);
+    const largest = [...times].toSorted(([, a], [, b]) => b - a).filter(([, ms]) => ms > total / 1000);
+    return { rows: largest.map(([owner, ms]) => [owner, ms, (100 * ms) / total]), total };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** The clock of V8's profiles. */
+function monotonicUs(): number {
+  return Number(process.hrtime.bigint() / 1000n);
+}
