@@ -1,6 +1,7 @@
 import { count } from '@baton/telemetry';
 import { RepublishHeaders } from '@nats-io/jetstream';
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
+import { type EntryHeaders, headersOf } from './entry-headers.ts';
 import type { TokenLogSettings } from './settings.ts';
 import { whileUnavailable } from './unavailable.ts';
 
@@ -10,7 +11,8 @@ export interface LiveMessage {
   readonly sequence: number;
   /** The position of the entry before it on the same subject; 0 where it is the first. */
   readonly previous: number;
-  readonly message: Msg;
+  readonly data: Uint8Array;
+  readonly headers: EntryHeaders;
 }
 
 /**
@@ -25,6 +27,8 @@ export class LiveFeed {
   #buffer: LiveMessage[] = [];
   #bytes = 0;
   #wake: (() => void) | null = null;
+  /** Of the present wait or an earlier one: a new one for each would cost every entry. */
+  #idle: NodeJS.Timeout | null = null;
 
   constructor(connection: NatsConnection, subject: string, settings: TokenLogSettings) {
     this.#connection = connection;
@@ -54,21 +58,26 @@ export class LiveFeed {
     this.#subscription = null;
     this.#buffer = [];
     this.#bytes = 0;
+    clearTimeout(this.#idle ?? undefined);
+    this.#idle = null;
     this.#wake?.();
   }
 
   #take(message: Msg): void {
-    const bytes = message.data.length;
+    const { data } = message;
+    const bytes = data.length;
     if (this.#buffer.length > 0 && this.#bytes + bytes > this.#settings.liveBufferBytes) {
       count('feedOverflows');
       this.stop();
       return;
     }
     this.#bytes += bytes;
+    const headers = headersOf(message);
     this.#buffer.push({
-      sequence: Number(message.headers?.get(RepublishHeaders.Sequence)),
-      previous: Number(message.headers?.get(RepublishHeaders.LastSequence)),
-      message,
+      sequence: Number(headers.get(RepublishHeaders.Sequence)),
+      previous: Number(headers.get(RepublishHeaders.LastSequence)),
+      data,
+      headers,
     });
     this.#wake?.();
   }
@@ -77,14 +86,14 @@ export class LiveFeed {
   async next(): Promise<LiveMessage | null> {
     if (this.#buffer.length === 0 && this.active) {
       const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, this.#settings.idleCheckMs);
       this.#wake = resolve;
+      this.#idle ??= setTimeout(() => this.#wake?.(), this.#settings.idleCheckMs);
+      this.#idle.refresh();
       await promise;
       this.#wake = null;
-      clearTimeout(timer);
     }
     const next = this.#buffer.shift() ?? null;
-    this.#bytes -= next?.message.data.length ?? 0;
+    this.#bytes -= next?.data.length ?? 0;
     return next;
   }
 }

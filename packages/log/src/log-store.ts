@@ -11,6 +11,7 @@ import {
 } from '@nats-io/jetstream';
 import { headers, type MsgHdrs } from '@nats-io/transport-node';
 import { type Attributes, SpanKind } from '@opentelemetry/api';
+import type { EntryHeaders } from './entry-headers.ts';
 import { readRange } from './read-range.ts';
 import type { TokenLogSettings } from './settings.ts';
 import { StaleReadError, whileUnavailable } from './unavailable.ts';
@@ -171,11 +172,11 @@ export class LogStore {
     id: string,
     sequence: number,
     data: Uint8Array,
-    header: MsgHdrs,
+    header: EntryHeaders,
     storedAt: number | null = null,
   ): StoredEntry {
     return {
-      entry: readLogEntry(data, `${this.#subject(id)} at ${sequence}`),
+      entry: readLogEntry(data, `the log of ${id} at ${sequence}`),
       sequence,
       first: Number(header.get(firstSequenceHeader)) || sequence,
       appendId: header.get(appendIdHeader),
@@ -230,7 +231,7 @@ function entryHeaders(appendId: string, top: Top): MsgHdrs {
   return header;
 }
 
-function traceparentOf(header: MsgHdrs): string | null {
+function traceparentOf(header: EntryHeaders): string | null {
   return header.get('traceparent') || null;
 }
 

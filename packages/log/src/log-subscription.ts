@@ -63,10 +63,10 @@ export class LogSubscription {
       if (live === null) return null;
       const seen = this.#cursor.top?.sequence ?? 0;
       if (live.sequence <= seen) continue;
-      if (live.previous !== seen || live.message.headers === undefined) return null;
-      const { data, headers } = live.message;
+      if (live.previous !== seen) return null;
+      const { sequence, data, headers } = live;
       return this.#cursor.advance(
-        this.#store.parse(this.#cursor.state.generationId, live.sequence, data, headers),
+        this.#store.parse(this.#cursor.state.generationId, sequence, data, headers),
       );
     }
     return null;

@@ -111,7 +111,7 @@ export function readLogEntry(data: Uint8Array, where: string): LogEntry {
 /** Whether it is an entry of tokens without log-probabilities. Most are, and the schema takes far longer to say so. */
 function isPlainTokens(value: unknown): value is LogEntryOf<'tokens'> {
   if (typeof value !== 'object' || value === null || Object.keys(value).length !== 6) return false;
-  const { v, kind, epoch, sequence_number, tokens, text }: Record<string, unknown> = { ...value };
+  const { v, kind, epoch, sequence_number, tokens, text } = value as Record<string, unknown>;
   return (
     kind === 'tokens' &&
     v === 1 &&

@@ -1,6 +1,8 @@
 import { MessageError } from '@baton/errors';
 import { z } from 'zod';
 
+const utf8 = new TextDecoder();
+
 /** Parses JSON (string, bytes or already an object) against `schema`; refuses by name what does not fit. */
 export function parseMessage<S extends z.ZodType>(schema: S, data: unknown, where: string): z.infer<S> {
   const result = schema.safeParse(parseJson(data, where));
@@ -11,7 +13,7 @@ export function parseMessage<S extends z.ZodType>(schema: S, data: unknown, wher
 /** What is no string and no bytes is given back as it is. */
 export function parseJson(data: unknown, where: string): unknown {
   if (typeof data !== 'string' && !(data instanceof Uint8Array)) return data;
-  const text = typeof data === 'string' ? data : new TextDecoder().decode(data);
+  const text = typeof data === 'string' ? data : utf8.decode(data);
   try {
     return JSON.parse(text);
   } catch {
