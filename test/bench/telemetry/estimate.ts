@@ -1,21 +1,29 @@
 import { seededRandom } from '../../fault/matrix/random.ts';
-import { quantile, type Summary } from '../engine/report/statistics.ts';
+import { quantile } from '../engine/report/statistics.ts';
 
-const resamples = 10_000;
+const resamples = 2000;
+
+export interface Estimate {
+  readonly value: number;
+  /** Between these lie 95 % of its bootstraps. */
+  readonly low: number;
+  readonly high: number;
+}
 
 /**
- * The median of all values, and between which bounds 95 % of its bootstraps lie. The values come in groups, measured of one
- * pair of processes each: groups are drawn first and then their values, since two processes differ by more than their load.
+ * What `statistic` says of all values, and how sure that is. The values come in groups, measured of one pair of processes each:
+ * groups are drawn first and then their values, since two processes differ by more than their load.
  */
-export function medianWithBounds(groups: readonly (readonly number[])[]): Summary {
+export function estimate<T>(
+  groups: readonly (readonly T[])[],
+  statistic: (values: readonly T[]) => number,
+): Estimate {
   const random = seededRandom(1);
-  const draw = <T>(from: readonly T[]): T[] => from.map(() => from[Math.floor(random() * from.length)] as T);
-  const medians = Array.from({ length: resamples }, () => quantile(draw(groups).flatMap(draw), 0.5));
-  const all = groups.flat();
+  const draw = <V>(from: readonly V[]): V[] => from.map(() => from[Math.floor(random() * from.length)] as V);
+  const bootstraps = Array.from({ length: resamples }, () => statistic(draw(groups).flatMap(draw)));
   return {
-    median: quantile(all, 0.5),
-    low: quantile(medians, 0.025),
-    high: quantile(medians, 0.975),
-    count: all.length,
+    value: statistic(groups.flat()),
+    low: quantile(bootstraps, 0.025),
+    high: quantile(bootstraps, 0.975),
   };
 }

@@ -5,14 +5,14 @@ import { parseArgs } from 'node:util';
 import { describeMachine } from '../engine/machine/describe.ts';
 import { summarize } from '../engine/report/statistics.ts';
 import { type Cell, formatNumber, formatTable } from '../engine/report/table.ts';
-import { medianWithBounds } from './estimate.ts';
+import { estimate } from './estimate.ts';
 import { type Block, type Load, measurePair, type Side } from './pair.ts';
 import { profileDecode } from './profile.ts';
 
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '40' },
-    pairs: { type: 'string', default: '8' },
+    pairs: { type: 'string', default: '6' },
     profile: { type: 'boolean', default: false },
   },
 });
@@ -61,14 +61,15 @@ async function reportCost(): Promise<string> {
   }
   const row = (name: string, load: Load, of: keyof Block[Side], goal: string): Cell[] => {
     const ofSide = (side: Side) => summarize(groups[load].flat().map((block) => block[side][of]));
-    const costs = groups[load].map((blocks) => blocks.map((block) => costOf(block, of)));
+    const cost = (blocks: readonly Block[]) => costOf(blocks, of);
+    const { value, low, high } = estimate(groups[load], cost);
     return [
       name,
       ofSide('off'),
       ofSide('on'),
-      medianWithBounds(costs),
-      summarize(costs.flat()),
-      costs.map((own) => formatNumber(summarize(own).median)).join(', '),
+      `${formatNumber(value)} (${formatNumber(low)} to ${formatNumber(high)})`,
+      summarize(groups[load].flat().map((block) => cost([block]))),
+      groups[load].map((blocks) => formatNumber(cost(blocks))).join(', '),
       goal,
     ];
   };
@@ -84,8 +85,16 @@ async function reportCost(): Promise<string> {
   ]);
 }
 
-/** In percent: how much more processor time it takes, or how much less comes in a second. */
-function costOf({ on, off }: Block, of: keyof Block[Side]): number {
-  const ratio = on[of] / off[of];
-  return 100 * (of === 'processorMs' ? ratio - 1 : 1 - ratio);
+/**
+ * In percent: how much more processor time it takes, or how much less comes in a second. Over all blocks together, since some
+ * of what telemetry does falls into few of them.
+ */
+function costOf(blocks: readonly Block[], of: keyof Block[Side]): number {
+  const sum = (side: Side) =>
+    blocks.reduce(
+      (total, block) => total + (of === 'processorMs' ? block[side][of] : 1 / block[side][of]),
+      0,
+    );
+  const ratio = sum('on') / sum('off');
+  return 100 * (of === 'processorMs' ? ratio - 1 : 1 - 1 / ratio);
 }

@@ -13,8 +13,8 @@ const loads = {
 };
 export type Load = keyof typeof loads;
 
-/** Loads of each kind and side that are not measured, until everything is compiled and connected. */
-const warmUps = 4;
+/** Loads of each kind and side that are not measured, until everything is compiled and connected; pages are read after each. */
+const warmUps = 12;
 /** As the Prometheus of infra/prometheus does. */
 const scrapeMs = 15_000;
 
@@ -30,14 +30,16 @@ export async function measurePair(
   const start = (side: Side) => startSystem(side === 'on' ? { env: telemetry, metrics: true } : {});
   const [first, second] = isOdd ? (['on', 'off'] as const) : (['off', 'on'] as const);
   const systems = { [first]: await start(first), [second]: await start(second) } as Record<Side, System>;
-  const scrape = setInterval(() => {
-    for (const process of systems.on.processes) void process.metrics().catch(() => {});
-  }, scrapeMs);
+  const readPages = () => Promise.allSettled(systems.on.processes.map((process) => process.metrics()));
+  const scrape = setInterval(readPages, scrapeMs);
   try {
     const measured: Record<Load, Block[]> = { decode: [], gateway: [] };
     // One kind after the other: what one of them has recorded is hardly sent during the other.
     for (const load of ['decode', 'gateway'] as const) {
-      for (let i = 0; i < warmUps; i++) for (const side of sides) await loads[load].run(systems[side]);
+      for (let i = 0; i < warmUps; i++) {
+        for (const side of sides) await loads[load].run(systems[side]);
+        await readPages();
+      }
       for (let i = 0; i < blocks; i++) {
         const block = await measureBlock(systems, load, i % 2 === 0 ? [first, second] : [second, first]);
         measured[load].push(block);
