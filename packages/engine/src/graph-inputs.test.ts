@@ -70,11 +70,17 @@ describe.each(goldenNames)('the graphs of %s, whose states are written where the
     const graph = await InferenceSession.create(file, { intraOpNumThreads: 2 });
     const [apart, inPlace] = [noisyPool(), noisyPool()];
     const expected = await graph.run(inputsOf(apart, first, batch, tokens).feeds);
-    const { feeds, fetches } = inputsOf(inPlace, first, batch, tokens);
-    const found = await graph.run(feeds, fetches);
+    const { feeds, fetches, logits, rows } = inputsOf(inPlace, first, batch, tokens);
+    await graph.run(feeds, fetches);
     await graph.release();
 
-    expect(found[graphNames.logits]?.data).toEqual(expected[graphNames.logits]?.data);
+    expect(logits).toEqual(expected[graphNames.logits]?.data);
+    expect(rows).toHaveLength(config.caches.length);
+    for (const [cache, { count, keys, values }] of rows.entries()) {
+      expect(count).toBe(tokens);
+      expect(keys).toEqual(expected[graphNames.newKeys(cache)]?.data);
+      expect(values).toEqual(expected[graphNames.newValues(cache)]?.data);
+    }
     for (const [arrays, nameOf] of [
       [inPlace.conv, graphNames.newConv],
       [inPlace.ssm, graphNames.newSsm],

@@ -1,5 +1,6 @@
 import { graphNames, type HymbaConfig } from '@baton/hymba';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
+import type { KvRows } from './state/kv-pool.ts';
 import type { SlotArray } from './state/slot-array.ts';
 import type { StatePool } from './state/state-pool.ts';
 
@@ -20,17 +21,21 @@ export interface RunShape {
 
 export interface GraphInputs {
   readonly feeds: InferenceSession.OnnxValueMapType;
-  /** Null where the binding is to make the output; else it writes to this. */
-  readonly fetches: Readonly<Record<string, Tensor | null>>;
+  /** Where each output is written. */
+  readonly fetches: Readonly<Record<string, Tensor>>;
+  /** [logit rows, vocabulary], and for each cache the new tokens' rows: among `fetches`. */
+  readonly logits: Float32Array;
+  readonly rows: readonly KvRows[];
 }
 
 /**
- * The inputs and outputs of a run: views of the pool, nothing is copied. The recurrent states are written where they are
+ * The inputs and outputs of a run: views of the pool, nothing is copied, and memory for what else it gives, which a run of
+ * the same shape writes to again. The recurrent states are written where they are
  * read, which is safe since an element is read for the last time before what is computed from it is written: decode step
  * and convolution go element by element, and the prefill's scan reads at its first token and writes at its last.
  */
 export function graphInputs(config: HymbaConfig, pool: StatePool, run: RunShape): GraphInputs {
-  const { kvHeads, keySize, valueSize, convKernel, innerSize, stateSize } = config;
+  const { vocabularySize, kvHeads, keySize, valueSize, convKernel, innerSize, stateSize } = config;
   const { first, batch, tokens } = run;
   const view = (array: SlotArray, dims: readonly number[]) =>
     new Tensor('float32', array.view(first, batch), [batch, ...dims]);
@@ -39,7 +44,11 @@ export function graphInputs(config: HymbaConfig, pool: StatePool, run: RunShape)
     [graphNames.positionIds]: new Tensor('int64', run.positions, [batch, tokens]),
     [graphNames.logitRows]: new Tensor('int64', run.logitRows, [run.logitRows.length]),
   };
-  const fetches: Record<string, Tensor | null> = { [graphNames.logits]: null };
+  const output = (...dims: readonly number[]) =>
+    new Tensor('float32', new Float32Array(dims.reduce((size, dim) => size * dim, 1)), dims);
+  const logits = output(run.logitRows.length, vocabularySize);
+  const fetches: Record<string, Tensor> = { [graphNames.logits]: logits };
+  const rows: KvRows[] = [];
   for (const [index, kind] of pool.kinds.entries()) {
     const bias = run.biases[index] ?? new Float32Array();
     feeds[graphNames.bias(kind.kind)] = new Tensor('float32', bias, [
@@ -51,8 +60,11 @@ export function graphInputs(config: HymbaConfig, pool: StatePool, run: RunShape)
     for (const [cache, { keys, values }] of kind.caches) {
       feeds[graphNames.keyCache(cache)] = view(keys, [kvHeads, kind.capacity, keySize]);
       feeds[graphNames.valueCache(cache)] = view(values, [kvHeads, valueSize, kind.capacity]);
-      fetches[graphNames.newKeys(cache)] = null;
-      fetches[graphNames.newValues(cache)] = null;
+      const newKeys = output(batch, kvHeads, tokens, keySize);
+      const newValues = output(batch, kvHeads, tokens, valueSize);
+      fetches[graphNames.newKeys(cache)] = newKeys;
+      fetches[graphNames.newValues(cache)] = newValues;
+      rows[cache] = { count: tokens, keys: floats(newKeys), values: floats(newValues) };
     }
   }
   for (const [layer, conv] of pool.conv.entries()) {
@@ -65,5 +77,7 @@ export function graphInputs(config: HymbaConfig, pool: StatePool, run: RunShape)
     feeds[graphNames.ssm(layer)] = tensor;
     fetches[graphNames.newSsm(layer)] = tensor;
   }
-  return { feeds, fetches };
+  return { feeds, fetches, logits: floats(logits), rows };
 }
+
+const floats = ({ data }: Tensor): Float32Array => data as Float32Array;

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import { ServerError } from '@baton/errors';
-import { type ConvertedModel, type GraphMode, graphFiles, graphNames, type HymbaConfig } from '@baton/hymba';
+import { type ConvertedModel, type GraphMode, graphFiles, type HymbaConfig } from '@baton/hymba';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { StateStep } from './batch/runner.ts';
 import { type GraphInputs, graphInputs } from './graph-inputs.ts';
@@ -75,7 +74,7 @@ export class ModelGraphs {
     return this.#runGraph('prefill', inputs, [state], tokens);
   }
 
-  /** One token of each of several sequences. Gives each one's logits. */
+  /** One token of each of several sequences. Gives each one's logits, which the next call overwrites. */
   async decode(steps: readonly StateStep<Slot>[]): Promise<Float32Array[]> {
     this.#pool.gather(steps.map(({ state }) => state));
     const inOrder = steps.toSorted((a, b) => a.state.index - b.state.index);
@@ -118,35 +117,27 @@ export class ModelGraphs {
     return inputs;
   }
 
-  /** Runs a graph, which moves the recurrent states on, and adds the new tokens' rows to the caches. Gives the logits. */
+  /**
+   * Runs a graph, which moves the recurrent states on, and adds the new tokens' rows to the caches. Gives the logits, which
+   * the next run of the same inputs overwrites.
+   */
   async #runGraph(
     mode: GraphMode,
-    { feeds, fetches }: GraphInputs,
+    { feeds, fetches, logits, rows }: GraphInputs,
     slots: readonly Slot[],
     tokens: number,
   ): Promise<Float32Array> {
-    const outputs = await this.#graphs[mode].run(feeds, fetches);
-    const floats = (name: string): Float32Array => {
-      const data = outputs[name]?.data;
-      if (data instanceof Float32Array) return data;
-      throw new ServerError(`the model gave no float32 "${name}"`);
-    };
-    const rows = this.#config.caches.map((_, cache) => ({
-      count: tokens,
-      keys: floats(graphNames.newKeys(cache)),
-      values: floats(graphNames.newValues(cache)),
-    }));
+    const copies = await this.#graphs[mode].run(feeds, fetches);
+    for (const name in copies) discard(copies[name]?.data);
     for (const [item, slot] of slots.entries()) this.#pool.append(slot, tokens, item, rows);
-    for (const [name, state] of Object.entries(fetches)) if (state) discard(floats(name), state.data);
-    return floats(graphNames.logits);
+    return logits;
   }
 }
 
 /**
- * Frees the copy that the binding makes of an output although it is written to `own` already: left to the collector,
+ * Frees the copy that the binding makes of each output although it is written where `fetches` says: left to the collector,
  * copies pile up, and each step's come to lie in fresh memory.
  */
-function discard(copy: Float32Array, own: Tensor.DataType): void {
-  if (copy.buffer instanceof ArrayBuffer && copy.buffer !== (own as Float32Array).buffer)
-    copy.buffer.transfer(0);
+function discard(copy: Tensor.DataType | undefined): void {
+  if (copy instanceof Float32Array && copy.buffer instanceof ArrayBuffer) copy.buffer.transfer(0);
 }

@@ -99,10 +99,10 @@ export class ModelRunner implements Runner<Slot> {
     return steps.map((step) => results.get(step) ?? new ServerError('the model gave no logits'));
   }
 
-  /** One step of one sequence. Throws what it fails with. */
+  /** One step of one sequence, whose logits stay as they are. Throws what it fails with. */
   async run(state: Slot, step: Step): Promise<Float32Array> {
     const [result] = await this.runBatch([{ state, ...step }]);
-    if (result instanceof Float32Array) return result;
+    if (result instanceof Float32Array) return result.slice();
     throw result ?? new ServerError('the model gave no logits');
   }
 

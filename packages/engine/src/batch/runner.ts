@@ -37,7 +37,7 @@ export interface Runner<State> {
   /**
    * Feeds each sequence its tokens; those with one token run as one batch. Gives, for each step, the logits [rows,
    * vocabulary] of the rows asked for, the next token's in each row, or what this sequence failed with: its state is then
-   * of no more use.
+   * of no more use. Logits are to be read before the next call, which may overwrite them.
    */
   runBatch(steps: readonly StateStep<State>[]): Promise<readonly (Float32Array | BatonError)[]>;
 }

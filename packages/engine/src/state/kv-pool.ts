@@ -74,7 +74,21 @@ export class KvPool extends CacheRows {
   write(slot: number, first: number, cache: KvCache, rows: KvRows, item: number): void {
     const { kvHeads, keySize, valueSize } = this.#config;
     const { count } = rows;
-    const [keys, values] = [cache.keys.data, cache.values.data];
+    const keys = cache.keys.data;
+    const values = cache.values.data;
+    if (count === 1) {
+      // As in every step of every sequence, without making anything.
+      const row = this.rowOf(first);
+      for (let head = 0; head < kvHeads; head++) {
+        const block = slot * kvHeads + head;
+        const from = item * kvHeads + head;
+        copy(rows.keys, from * keySize, keys, (block * this.#capacity + row) * keySize, keySize);
+        const to = block * valueSize * this.#capacity + row;
+        for (let i = 0; i < valueSize; i++)
+          values[to + i * this.#capacity] = rows.values[from * valueSize + i] as number;
+      }
+      return;
+    }
     // Of more rows than the window holds, only the last ones stay.
     this.#eachRun(first, count, (at, row, length) => {
       for (let head = 0; head < kvHeads; head++) {
