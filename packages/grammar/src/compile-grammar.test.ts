@@ -64,5 +64,12 @@ describe('compileGrammar', () => {
     expect(refusal(deep(50))).toBe(null);
     expect(refusal(deep(150))).toMatch(/^s\.items/);
     expect(refusal({ anyOf: new Array(6000).fill(true) })).toMatch(/^s\.anyOf\[/);
+    const marked = (values: number) => (_: unknown, i: number) =>
+      object(
+        { kind: { enum: Array.from({ length: values }, (_, j) => i * values + j) } },
+        { required: ['kind'] },
+      );
+    expect(refusal({ oneOf: Array.from({ length: 100 }, marked(10)) })).toBe(null);
+    expect(refusal({ oneOf: Array.from({ length: 60 }, marked(100)) })).toBe('s.oneOf');
   });
 });

@@ -84,7 +84,7 @@ export class SchemaCompiler {
         return this.compile(options[0], place.at('allOf', 0), depth + 1);
       }
       case 'oneOf':
-        checkDisjoint(listOf(schema, 'oneOf', place), this.#root, place.at('oneOf'));
+        checkDisjoint(listOf(schema, 'oneOf', place), this.#root, place.at('oneOf'), this.budget);
         return this.#alternatives(schema, 'oneOf', place, depth);
       case 'anyOf':
         return this.#alternatives(schema, 'anyOf', place, depth);

@@ -1,17 +1,27 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { Budget } from '../automaton/automaton.ts';
 import { isObject, type SchemaObject } from './keywords.ts';
 import { resolveReference } from './references.ts';
 import type { SchemaPlace } from './schema-place.ts';
+import { bounds } from './strings.ts';
 
 /**
  * Of `oneOf`, exactly one schema may hold, which a grammar can promise only where no value fits two: they have different
  * types, or all require a property that has another constant value in each.
  */
-export function checkDisjoint(options: readonly unknown[], root: unknown, place: SchemaPlace): void {
-  const schemas = options.map((option) => follow(option, root, place));
-  for (const [j, b] of schemas.entries()) {
-    for (const a of schemas.slice(0, j)) {
-      if (haveOtherTypes(a, b) || haveOtherMarks(a, b, root, place)) continue;
+export function checkDisjoint(
+  options: readonly unknown[],
+  root: unknown,
+  place: SchemaPlace,
+  budget: Budget,
+): void {
+  const looked = options.map((option) => {
+    const schema = follow(option, root, place);
+    return { types: types(schema), marks: marks(schema, root, place) };
+  });
+  for (const [j, b] of looked.entries()) {
+    for (const a of looked.slice(0, j)) {
+      if (bounds(place, () => haveOtherTypes(a, b, budget) || haveOtherMarks(a, b, budget))) continue;
       throw place
         .at(j)
         .unsupported(
@@ -21,26 +31,30 @@ export function checkDisjoint(options: readonly unknown[], root: unknown, place:
   }
 }
 
-function haveOtherTypes(a: SchemaObject, b: SchemaObject): boolean {
-  const [ofA, ofB] = [types(a), types(b)];
-  return ofA.length > 0 && ofB.length > 0 && !ofA.some((type) => ofB.includes(type));
+/** What one schema of `oneOf` says of its values. */
+interface Option {
+  readonly types: readonly string[];
+  readonly marks: ReadonlyMap<string, readonly unknown[]>;
 }
 
-function haveOtherMarks(a: SchemaObject, b: SchemaObject, root: unknown, place: SchemaPlace): boolean {
-  if (a['type'] !== 'object' || b['type'] !== 'object') return false;
-  const [ofA, ofB] = [marks(a, root, place), marks(b, root, place)];
-  return [...ofA].some(([name, values]) => {
-    const others = ofB.get(name);
-    return (
-      others !== undefined && !values.some((value) => others.some((other) => isDeepStrictEqual(value, other)))
-    );
+function haveOtherTypes(a: Option, b: Option, budget: Budget): boolean {
+  budget.spend(1 + a.types.length * b.types.length);
+  return a.types.length > 0 && b.types.length > 0 && !a.types.some((type) => b.types.includes(type));
+}
+
+function haveOtherMarks(a: Option, b: Option, budget: Budget): boolean {
+  return [...a.marks].some(([name, values]) => {
+    const others = b.marks.get(name);
+    if (others === undefined) return false;
+    budget.spend(values.length * others.length);
+    return !values.some((value) => others.some((other) => isDeepStrictEqual(value, other)));
   });
 }
 
-/** Properties that are always there, with the few values they may have. */
+/** An object's properties that are always there, with the few values they may have. */
 function marks(schema: SchemaObject, root: unknown, place: SchemaPlace): Map<string, unknown[]> {
-  const { properties, required } = schema;
-  if (!isObject(properties) || !Array.isArray(required)) return new Map();
+  const { type, properties, required } = schema;
+  if (type !== 'object' || !isObject(properties) || !Array.isArray(required)) return new Map();
   return new Map(
     required
       .filter((name) => Object.hasOwn(properties, name))
