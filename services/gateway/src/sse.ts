@@ -50,6 +50,8 @@ function definedHeaders(reply: FastifyReply): Record<string, string | number | s
 /** Aborted once the client has gone (or has its whole answer), or the gateway waits no longer. */
 export function clientSignal(reply: FastifyReply, stopping: AbortSignal): AbortSignal {
   const gone = new AbortController();
-  reply.raw.once('close', () => gone.abort());
+  // It may have left while its request was looked at.
+  if (reply.raw.closed) gone.abort();
+  else reply.raw.once('close', () => gone.abort());
   return AbortSignal.any([gone.signal, stopping]);
 }
