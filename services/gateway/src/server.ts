@@ -115,6 +115,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   /** An upgrade is not answered by Fastify's reply. */
   const requestIds = new WeakMap<IncomingMessage, string>();
   const tasks = new RunningTasks();
+  const grammars = new GrammarChecks();
   const fleet = new FleetWatch(log.connection, {
     onLost: ({ worker, silentMs }) => {
       queue.takeBack(worker).then(
@@ -133,7 +134,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   });
   const gateway: Gateway = {
     model,
-    grammars: new GrammarChecks(),
+    grammars,
     log,
     queue,
     documents,
@@ -211,6 +212,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
       await stopSweeping();
       await tasks.settle(settings.disconnectGraceMs + tidyUpMs);
       fleet.close();
+      await grammars.close();
     },
   };
 }

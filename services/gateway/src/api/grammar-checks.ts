@@ -1,47 +1,94 @@
 import { createHash } from 'node:crypto';
-import { RequestError } from '@baton/errors';
-import { compileGrammar } from '@baton/grammar';
+import { Worker } from 'node:worker_threads';
+import { RequestError, ServerError } from '@baton/errors';
 import type { GrammarSource } from '@baton/protocol';
+import type { Refusal } from './grammar-thread.ts';
 
 /** Grammars whose result is remembered; each takes some hundred bytes. */
 const kept = 1000;
 
-/** Tells which grammars compile. Clients send the same schema with every request: it is compiled at the first one only. */
+/**
+ * Tells which grammars compile. Clients send the same schema with every request: it is compiled at the first one only, on a
+ * thread of its own, since a large one takes some hundred milliseconds that streams must not stand still for. Of one tenant's
+ * a single one is on the thread at a time, so that those of others wait for no more than that.
+ */
 export class GrammarChecks {
   /** By a hash of what was compiled; the one used last comes last. */
-  readonly #results = new Map<string, RequestError | null>();
+  readonly #results = new Map<string, Promise<Refusal | null>>();
+  /** The last one of each tenant that has any under way. */
+  readonly #tails = new Map<string, Promise<unknown>>();
+  /** What the thread has not answered yet; it answers in order. */
+  readonly #asked: PromiseWithResolvers<Refusal | null>[] = [];
+  #thread: Worker | null = null;
 
-  /** Throws `RequestError` as `compileGrammar`. */
-  check(source: GrammarSource, param: string, functionParams: readonly string[] = []): void {
-    const key = createHash('sha256')
-      .update(JSON.stringify([source, param, functionParams]))
-      .digest('base64');
-    let result = this.#results.get(key);
-    if (result === undefined) result = refusal(source, param, functionParams);
+  /** Throws `RequestError` as `compileGrammar`, `ServerError` where compiling itself fails. */
+  async check(
+    tenant: string,
+    source: GrammarSource,
+    param: string,
+    functionParams: readonly string[] = [],
+  ): Promise<void> {
+    const given = JSON.stringify([source, param, functionParams]);
+    const key = createHash('sha256').update(given).digest('base64');
+    const result = this.#results.get(key) ?? this.#inTurn(tenant, given);
     this.#results.delete(key);
     this.#results.set(key, result);
     const [oldest] = this.#results.keys();
     if (this.#results.size > kept && oldest !== undefined) this.#results.delete(oldest);
-    if (result) throw result;
+    const refusal = await result.catch((error: unknown) => {
+      if (this.#results.get(key) === result) this.#results.delete(key);
+      throw error;
+    });
+    if (refusal) throw new RequestError(refusal.code, refusal.message, refusal.param);
   }
 
-  passes(source: GrammarSource): boolean {
+  async passes(tenant: string, source: GrammarSource): Promise<boolean> {
     try {
-      this.check(source, 'schema');
+      await this.check(tenant, source, 'schema');
       return true;
     } catch (error) {
       if (error instanceof RequestError) return false;
       throw error;
     }
   }
-}
 
-function refusal(...given: Parameters<typeof compileGrammar>): RequestError | null {
-  try {
-    compileGrammar(...given);
-    return null;
-  } catch (error) {
-    if (error instanceof RequestError) return error;
-    throw error;
+  /** What is under way fails with `ServerError`. */
+  async close(): Promise<void> {
+    await this.#thread?.terminate();
+  }
+
+  #inTurn(tenant: string, given: string): Promise<Refusal | null> {
+    const ask = () => this.#ask(given);
+    const before = this.#tails.get(tenant);
+    const answer = before ? before.then(ask, ask) : ask();
+    this.#tails.set(tenant, answer);
+    const done = () => {
+      if (this.#tails.get(tenant) === answer) this.#tails.delete(tenant);
+    };
+    answer.then(done, done);
+    return answer;
+  }
+
+  #ask(given: string): Promise<Refusal | null> {
+    this.#thread ??= this.#start();
+    const answer = Promise.withResolvers<Refusal | null>();
+    this.#asked.push(answer);
+    this.#thread.postMessage(given);
+    return answer.promise;
+  }
+
+  #start(): Worker {
+    const thread = new Worker(new URL('./grammar-thread.ts', import.meta.url));
+    let cause: unknown;
+    thread.on('message', (refusal: Refusal | null) => this.#asked.shift()?.resolve(refusal));
+    thread.on('error', (error) => {
+      cause = error;
+    });
+    thread.on('exit', () => {
+      this.#thread = null;
+      const error = new ServerError('the schema could not be compiled', { cause });
+      for (const { reject } of this.#asked.splice(0)) reject(error);
+    });
+    return thread;
   }
 }

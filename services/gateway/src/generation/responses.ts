@@ -80,7 +80,7 @@ async function responseJob(
     body.input.map((item, i) => resolveItem(gateway, item, `input[${i}].id`, known)),
   );
   const instructions = body.instructions || null;
-  const { tools, rules, grammar } = toolUse(
+  const { tools, rules, grammar } = await toolUse(
     {
       tools: body.tools,
       choice: body.tool_choice,
@@ -88,8 +88,7 @@ async function responseJob(
       format: grammarOf(body.text?.format, 'text.format.schema'),
     },
     { formatSchema: 'text.format.schema', parameters: (i) => `tools[${i}].parameters` },
-    model,
-    gateway.grammars,
+    gateway,
   );
   const turn = { items, instructions, tools };
   const { prompt, ...beginning } = conversation

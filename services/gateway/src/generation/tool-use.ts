@@ -1,10 +1,9 @@
 import { RequestError } from '@baton/errors';
 import { checkStrict, SchemaPlace } from '@baton/grammar';
 import type { GrammarSource, JsonGrammar } from '@baton/protocol';
-import type { GrammarChecks } from '../api/grammar-checks.ts';
 import type { ToolChoice, ToolDefinition } from '../api/tools.ts';
+import type { TenantGateway } from '../gateway.ts';
 import type { ToolCallRules } from '../render/output-parser.ts';
-import type { ServedModel } from '../served-model.ts';
 import { requireToolCalls } from './messages.ts';
 
 /** What a request says about the form of its output. */
@@ -37,19 +36,19 @@ export interface ToolUse {
  * What a request's tools come to. Throws `RequestError` for tools that the model's chat template has no place for, a choice of
  * a function that is not there, and a schema that cannot be kept to.
  */
-export function toolUse(
+export async function toolUse(
   request: OutputRequest,
   places: OutputPlaces,
-  model: ServedModel,
-  checks: GrammarChecks,
-): ToolUse {
+  gateway: TenantGateway,
+): Promise<ToolUse> {
+  const { model, grammars, tenant } = gateway;
   const { format, parallel } = request;
   const tools = request.tools ?? [];
   const choice = request.choice ?? 'auto';
   const form = tools.length > 0 ? requireToolCalls(model, 'tools') : null;
   const { mode, names } = chosen(choice, tools);
   if (form === null || mode === 'none') {
-    if (format) checks.check(format, places.formatSchema);
+    if (format) await grammars.check(tenant, format, places.formatSchema);
     return { tools: [], rules: null, grammar: format };
   }
   const { open, close } = form;
@@ -66,14 +65,17 @@ export function toolUse(
     type: 'tool_calls',
     open,
     close,
-    functions: callable.map(([i, tool]) => ({
-      name: tool.name,
-      parameters: argumentsSchema(tool, places.parameters(i), checks),
-    })),
+    functions: await Promise.all(
+      callable.map(async ([i, tool]) => ({
+        name: tool.name,
+        parameters: await argumentsSchema(tool, places.parameters(i), gateway),
+      })),
+    ),
     parallel: (parallel ?? true) && !(typeof choice === 'object' && choice.type === 'function'),
     otherwise: mode === 'required' ? null : (format ?? 'text'),
   };
-  checks.check(
+  await grammars.check(
+    tenant,
     grammar,
     places.formatSchema,
     callable.map(([i]) => places.parameters(i)),
@@ -104,17 +106,18 @@ function notThere(problem: string): RequestError {
 }
 
 /** What a function's arguments have to fit: the schema of a strict one, and that of another where it can be kept to. */
-function argumentsSchema(
+async function argumentsSchema(
   { parameters, strict }: ToolDefinition,
   param: string,
-  checks: GrammarChecks,
-): Record<string, unknown> {
+  { grammars, tenant }: TenantGateway,
+): Promise<Record<string, unknown>> {
   if (!parameters) return { type: 'object', additionalProperties: false };
   if (strict) {
     checkStrict(parameters, new SchemaPlace(param));
     return parameters;
   }
   const keepable =
-    parameters['type'] === 'object' && checks.passes({ type: 'json_schema', schema: parameters });
+    parameters['type'] === 'object' &&
+    (await grammars.passes(tenant, { type: 'json_schema', schema: parameters }));
   return keepable ? parameters : { type: 'object' };
 }

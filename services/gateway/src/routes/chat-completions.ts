@@ -32,7 +32,7 @@ export function chatCompletionRoutes(app: FastifyInstance, gateway: Gateway): vo
       const { body, origin, head, jobs } = await withSpan('validate', {}, async () => {
         const body = parseRequest(chatRequest, request.body);
         const origin = await originOf(gateway, request, 'chatcmpl');
-        return { body, origin, ...chatJobs(body, origin, gateway) };
+        return { body, origin, ...(await chatJobs(body, origin, gateway)) };
       });
       const signal = clientSignal(reply, stopping);
       const generations = await startAll(gateway, jobs, origin);
@@ -60,14 +60,15 @@ export function chatCompletionRoutes(app: FastifyInstance, gateway: Gateway): vo
 }
 
 /** One job for each choice. Throws `RequestError` or `NotFoundError` for what cannot be run. */
-function chatJobs(
+async function chatJobs(
   body: ChatRequest,
   { id, created_at, seed }: Origin,
-  { model, tenant, grammars }: TenantGateway,
-): { head: CompletionHead; jobs: GenerationJob[] } {
+  gateway: TenantGateway,
+): Promise<{ head: CompletionHead; jobs: GenerationJob[] }> {
+  const { model, tenant } = gateway;
   requireModel(body.model, model);
   const schemaParam = 'response_format.json_schema.schema';
-  const { tools, rules, grammar } = toolUse(
+  const { tools, rules, grammar } = await toolUse(
     {
       tools: body.tools,
       choice: body.tool_choice,
@@ -75,8 +76,7 @@ function chatJobs(
       format: grammarOf(body.response_format, schemaParam),
     },
     { formatSchema: schemaParam, parameters: (i) => `tools[${i}].function.parameters` },
-    model,
-    grammars,
+    gateway,
   );
   const messages = body.messages.map((message, i) => chatMessage(message, model, `messages[${i}]`));
   const prompt = chatPrompt(messages, tools, model);

@@ -39,7 +39,7 @@ export function completionRoutes(app: FastifyInstance, gateway: Gateway): void {
       const { body, origin, head, jobs } = await withSpan('validate', {}, async () => {
         const body = parseRequest(completionRequest, request.body);
         const origin = await originOf(gateway, request, 'cmpl');
-        return { body, origin, ...completionJobs(body, origin, gateway) };
+        return { body, origin, ...(await completionJobs(body, origin, gateway)) };
       });
       const choicesPerPrompt = body.n ?? 1;
       const signal = clientSignal(reply, stopping);
@@ -69,11 +69,11 @@ export function completionRoutes(app: FastifyInstance, gateway: Gateway): void {
 }
 
 /** One job for each choice of each prompt, prompt by prompt. Throws what a request that cannot be run gets. */
-function completionJobs(
+async function completionJobs(
   body: CompletionRequest,
   { id, created_at, seed }: Origin,
   { model, tenant, grammars }: TenantGateway,
-): { head: CompletionHead; jobs: GenerationJob[] } {
+): Promise<{ head: CompletionHead; jobs: GenerationJob[] }> {
   requireModel(body.model, model);
   const choices = body.n ?? 1;
   if (body.prompt.length * choices > maxChoices) {
@@ -85,7 +85,7 @@ function completionJobs(
   }
   const schemaParam = 'response_format.json_schema.schema';
   const grammar = grammarOf(body.response_format, schemaParam);
-  if (grammar) grammars.check(grammar, schemaParam);
+  if (grammar) await grammars.check(tenant, grammar, schemaParam);
   const jobs = body.prompt.flatMap((given, p) => {
     const param = body.prompt.length === 1 ? 'prompt' : `prompt[${p}]`;
     const prompt = plainPrompt(given, param, model);

@@ -1,0 +1,50 @@
+import type { GrammarSource } from '@baton/protocol';
+import { afterAll, describe, expect, it } from 'vitest';
+import { GrammarChecks } from './grammar-checks.ts';
+
+const checks = new GrammarChecks();
+afterAll(() => checks.close());
+
+const strings = (maxLength: number): GrammarSource => ({
+  type: 'json_schema',
+  schema: { type: 'string', pattern: `^.{1,${maxLength}}$` },
+});
+
+describe('GrammarChecks', () => {
+  it('lets the event loop turn while it compiles', async () => {
+    let turned = false;
+    setImmediate(() => {
+      turned = true;
+    });
+    await checks.check('acme', strings(100), 'schema');
+    expect(turned).toBe(true);
+  });
+
+  it('says each time what is wrong with a schema, and where', async () => {
+    for (const _ of [1, 2]) {
+      await expect(checks.check('acme', strings(9000), 'text.format.schema')).rejects.toMatchObject({
+        name: 'RequestError',
+        code: 'unsupported_value',
+        param: 'text.format.schema.pattern',
+      });
+    }
+    expect(await checks.passes('acme', strings(9000))).toBe(false);
+    expect(await checks.passes('acme', strings(3))).toBe(true);
+  });
+
+  it("lets one tenant's schema wait for no more than one of another's", async () => {
+    const order: string[] = [];
+    const check = async (tenant: string, maxLength: number) => {
+      await checks.check(tenant, strings(maxLength), 'schema');
+      order.push(tenant);
+    };
+    await Promise.all([...[51, 52, 53, 54].map((length) => check('acme', length)), check('lone', 61)]);
+    expect(order.indexOf('lone')).toBeLessThanOrEqual(1);
+  });
+
+  it('fails what is under way where its thread is lost, and compiles again after that', async () => {
+    const lost = checks.check('acme', strings(71), 'schema');
+    await Promise.all([expect(lost).rejects.toMatchObject({ name: 'ServerError' }), checks.close()]);
+    await checks.check('acme', strings(71), 'schema');
+  });
+});
