@@ -338,7 +338,7 @@ describe('what is not to be trusted', () => {
     expect(await open().save(ref, state, ids(150))).toMatchObject({ kind: 'saved' });
     expect(await refusalOf(open())).toBe('restored');
     await writeFile(join(folder, 'acme', 'sessions', 'resp_1'), 'damaged');
-    expect(await refusalOf(open())).toBe('none');
+    expect(await refusalOf(open())).toBe('corrupted');
     expect(await open().save(ref, state, ids(150))).toMatchObject({ kind: 'saved' });
     expect(await refusalOf(open())).toBe('restored');
   });

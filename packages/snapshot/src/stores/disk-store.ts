@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DependencyError, ServerError } from '@baton/errors';
 import {
+  damagedSession,
   type KeptSession,
   readSession,
   refuseWhatNeverFits,
@@ -60,8 +61,9 @@ export class DiskStore implements SnapshotStore {
     refuseWhatNeverFits(manifest, this.#limits);
     const keys = manifest.pages.map(({ key }) => key);
     const version = await this.#locked(tenant, async () => {
-      const current = await this.getManifest(tenant, session);
-      if ((current?.version ?? null) !== replaces) return null;
+      const file = await readIfThere(this.#session(tenant, session));
+      const current = file && readSession(file)?.manifest;
+      if ((current ? versionOf(current) : null) !== replaces) return null;
       if ((await this.missing(tenant, keys)).size > 0) {
         throw new ServerError('a page went before its manifest came; it is put again');
       }
@@ -74,8 +76,9 @@ export class DiskStore implements SnapshotStore {
 
   async getManifest(tenant: string, session: string) {
     const file = await readIfThere(this.#session(tenant, session));
-    const bytes = file && readSession(file)?.manifest;
-    return bytes ? { bytes, version: versionOf(bytes) } : null;
+    if (!file) return null;
+    const { manifest: bytes } = readSession(file) ?? damagedSession(session);
+    return { bytes, version: versionOf(bytes) };
   }
 
   async delete(tenant: string, session: string): Promise<void> {

@@ -1,4 +1,5 @@
 import { StoreFullError } from '@baton/errors';
+import { SnapshotRefusal } from '../refusal.ts';
 import type { StoredManifest, StoreLimits, StoreUsage } from './store.ts';
 
 /** How long a page is kept that no manifest names, in milliseconds. */
@@ -24,7 +25,7 @@ export function writeSession(manifest: StoredManifest, storedAt: number): Uint8A
   return Buffer.concat([Buffer.from(`${JSON.stringify(kept)}\n`), manifest.bytes]);
 }
 
-/** Null for what `writeSession` has not written so, as if it were not there. */
+/** Null for what `writeSession` has not written so. */
 export function readSession(
   bytes: Uint8Array,
 ): { readonly kept: Kept; readonly manifest: Uint8Array } | null {
@@ -37,6 +38,11 @@ export function readSession(
   } catch {
     return null;
   }
+}
+
+/** Throws `SnapshotRefusal` for a session whose first line is not what `writeSession` writes. */
+export function damagedSession(session: string): never {
+  throw new SnapshotRefusal('corrupted', `what the store keeps of session ${session} is damaged`);
 }
 
 export function usageOf(sessions: readonly Kept[]): StoreUsage {

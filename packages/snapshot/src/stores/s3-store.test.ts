@@ -1,3 +1,4 @@
+import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { ConfigurationError, DependencyError } from '@baton/errors';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { S3Store } from './s3-store.ts';
@@ -55,4 +56,23 @@ it('says that the server is away, or the bucket not there', async () => {
   await store.close();
   const other = server.url('x').replace('snapshots', 'nothing-here');
   await expect(S3Store.open(other, limits)).rejects.toThrow(DependencyError);
+});
+
+it('refuses what it keeps of a session where that is damaged, until it is deleted', async () => {
+  const url = server.url('hurt');
+  const store = await S3Store.open(url, limits);
+  const page = { key: 'page', bytes: new Uint8Array(3) };
+  await store.putPages('t', [page]);
+  const manifest = { bytes: new Uint8Array(5), pages: [{ key: 'page', bytes: 3 }] };
+  await store.putManifest('t', 's', manifest, null);
+  const endpoint = String(new URL(url).searchParams.get('endpoint'));
+  const client = new S3Client({ endpoint, forcePathStyle: true, region: 'us-east-1' });
+  const object = { Bucket: new URL(url).hostname, Key: 'hurt/sessions/t/s' };
+  await client.send(new PutObjectCommand({ ...object, Body: 'half a li' }));
+  client.destroy();
+  await expect(store.getManifest('t', 's')).rejects.toMatchObject({ reason: 'corrupted' });
+  await store.delete('t', 's');
+  expect(await store.getManifest('t', 's')).toBeNull();
+  expect(await store.putManifest('t', 's', manifest, null)).not.toBeNull();
+  await store.close();
 });

@@ -10,6 +10,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { BatonError, ConfigurationError, DependencyError, ServerError } from '@baton/errors';
 import {
+  damagedSession,
   type Kept,
   type KeptSession,
   readSession,
@@ -138,10 +139,8 @@ export class S3Store implements SnapshotStore {
   async getManifest(tenant: string, session: string) {
     const found = await this.#get(this.#session(tenant, session));
     if (!found) return null;
-    const read = readSession(found.bytes);
-    // One that is damaged would be in the way of the next.
-    if (!read) await this.#remove(this.#session(tenant, session));
-    return read && { bytes: read.manifest, version: found.etag };
+    const { manifest: bytes } = readSession(found.bytes) ?? damagedSession(session);
+    return { bytes, version: found.etag };
   }
 
   async delete(tenant: string, session: string): Promise<void> {

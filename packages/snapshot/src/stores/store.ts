@@ -39,6 +39,7 @@ export interface SnapshotStore {
     manifest: StoredManifest,
     replaces: string | null,
   ): Promise<string | null>;
+  /** Null for a session that is not there. Throws `SnapshotRefusal` where what is there is none any more. */
   getManifest(
     tenant: string,
     session: string,
