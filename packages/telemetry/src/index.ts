@@ -1,7 +1,7 @@
 export { askedFor } from './asked-for.ts';
 export { attributes } from './attributes.ts';
 export { createLogger } from './create-logger.ts';
-export { activeTraceparent, linksTo } from './links.ts';
+export { activeTraceparent, contextOf, linksTo } from './links.ts';
 export { metricDefinitions } from './metrics/definitions.ts';
 export { prometheusNames } from './metrics/prometheus-name.ts';
 export { adderOf, count, measure, observe, recorderOf } from './metrics/record.ts';

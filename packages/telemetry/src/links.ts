@@ -1,5 +1,6 @@
 import {
   type Attributes,
+  type Context,
   context,
   isSpanContextValid,
   type Link,
@@ -15,9 +16,13 @@ export function activeTraceparent(): string | null {
   return carrier.traceparent ?? null;
 }
 
+/** The context of the span that `traceparent` names, for what belongs into its trace; an empty one where it names none. */
+export function contextOf(traceparent: string | null): Context {
+  return traceparent === null ? ROOT_CONTEXT : propagation.extract(ROOT_CONTEXT, { traceparent });
+}
+
 /** A link to the span that `traceparent` names; none where it names none. */
 export function linksTo(traceparent: string | null, attributes?: Attributes): Link[] {
-  if (traceparent === null) return [];
-  const target = trace.getSpanContext(propagation.extract(ROOT_CONTEXT, { traceparent }));
+  const target = trace.getSpanContext(contextOf(traceparent));
   return target && isSpanContextValid(target) ? [{ context: target, ...(attributes && { attributes }) }] : [];
 }

@@ -4,6 +4,8 @@ import { commandWorker, type FleetWatch } from '@baton/fleet';
 import type { TokenLog } from '@baton/log';
 import type { CommandReply, GenerationJob, WorkerStatus } from '@baton/protocol';
 import { HandedOver } from '@baton/queue';
+import { contextOf } from '@baton/telemetry';
+import { context } from '@opentelemetry/api';
 import type { Logger } from 'pino';
 import { Standby } from './standby.ts';
 import type { SessionStates, StateTracker } from './states/session-states.ts';
@@ -107,7 +109,7 @@ export class Moves {
     const arrival = standby
       .then(async (standby) => {
         if (standby === null) return null;
-        if (await standby.released) return this.#options.begin(standby);
+        if (await standby.released) return this.#begin(standby);
         await standby.close();
         return null;
       })
@@ -118,6 +120,12 @@ export class Moves {
     };
     this.#coming.set(generation, coming);
     void arrival.then((running) => running?.ended).then(forget, forget);
+  }
+
+  /** In the generation's trace, of which the command to stand by knew nothing. */
+  #begin(standby: Standby): Running {
+    const { request } = standby.log.state.traces;
+    return context.with(contextOf(request), () => this.#options.begin(standby));
   }
 
   /** The other worker gets ready while this one decodes on, and goes on from the token after the last one logged here. */

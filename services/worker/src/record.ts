@@ -1,17 +1,29 @@
 import type { StepReport } from '@baton/engine';
 import { BatonError } from '@baton/errors';
 import type { GenerationJob, LogState, Usage } from '@baton/protocol';
-import type { SaveResult } from '@baton/snapshot';
-import { adderOf, attributes, count, linksTo, measure, observe, recorderOf } from '@baton/telemetry';
-import { type Attributes, type Link, trace } from '@opentelemetry/api';
+import { refusalReasons, type SaveResult } from '@baton/snapshot';
+import {
+  adderOf,
+  attributes,
+  count,
+  linksTo,
+  measure,
+  observe,
+  recorderOf,
+  type SpanSettings,
+  withSpan,
+} from '@baton/telemetry';
+import { type Link, trace } from '@opentelemetry/api';
 import type { Restored } from './states/session-states.ts';
 
 /** Links of an owner's spans after the first one's: to the first attempt. */
 export function linksToFirstAttempt({ traces }: LogState): Link[] {
-  const [first, ...later] = traces.attempts;
-  return first === undefined || later.length === 0
-    ? []
-    : linksTo(first, { [attributes.link]: 'first_attempt' });
+  return traces.attempts.length > 1 ? linksOfSuccessor({ traces }) : [];
+}
+
+/** The same of an owner that has not claimed yet. */
+export function linksOfSuccessor({ traces }: Pick<LogState, 'traces'>): Link[] {
+  return linksTo(traces.attempts[0] ?? null, { [attributes.link]: 'first_attempt' });
 }
 
 /** Another worker goes on with a generation: its owner was lost, or has released it. */
@@ -19,15 +31,21 @@ export function recordTakeover(lostOwner: string | null): void {
   count('takeovers', 1, { [attributes.cause]: lostOwner === null ? 'migration' : 'failover' });
 }
 
-export function restoreAttributes({ source, of, why, tokens, bytes, milliseconds }: Restored): Attributes {
-  return {
-    [attributes.restoreSource]: source,
-    [attributes.restoreReason]: why,
-    [attributes.restoredTokens]: tokens,
-    [attributes.restoredBytes]: bytes,
-    [attributes.restoreMilliseconds]: milliseconds,
-    ...(of && { [attributes.restoreOf]: of }),
-  };
+/** Runs `restore` in a span that says which way it took. */
+export function inRestoreSpan(settings: SpanSettings, restore: () => Promise<Restored>): Promise<Restored> {
+  return withSpan('restore', settings, async (span) => {
+    const restored = await restore();
+    const { source, of, why, tokens, bytes, milliseconds } = restored;
+    span.setAttributes({
+      [attributes.restoreSource]: source,
+      [attributes.restoreReason]: why,
+      [attributes.restoredTokens]: tokens,
+      [attributes.restoredBytes]: bytes,
+      [attributes.restoreMilliseconds]: milliseconds,
+      ...(of && { [attributes.restoreOf]: of }),
+    });
+    return restored;
+  });
 }
 
 /** What a generation begins with, and how many of the `logged` output tokens it has to compute again. */
@@ -92,6 +110,7 @@ export function observeWorker(
   for (const cause of ['failover', 'migration']) count('takeovers', 0, { [attributes.cause]: cause });
   for (const metric of ['replayedTokens', 'fencedAppends'] as const) count(metric, 0);
   count('snapshots', 0, { [attributes.outcome]: 'saved' });
+  for (const reason of refusalReasons) count('restoreRefusals', 0, { [attributes.errorType]: reason });
   observe('slots', (result) => {
     for (const [state, slots] of Object.entries(read().slots)) {
       result.observe(slots, { [attributes.state]: state });

@@ -3,16 +3,15 @@ import { BatonError, outcomeOf, QueueTimeoutError, ServerError } from '@baton/er
 import type { TokenLog } from '@baton/log';
 import { crashesOf, type GenerationJob, type LogState } from '@baton/protocol';
 import { attributes, withSpan } from '@baton/telemetry';
-import type { Link } from '@opentelemetry/api';
 import { begin } from './begun.ts';
 import { GenerationRun } from './generation-run.ts';
 import {
+  inRestoreSpan,
   linksToFirstAttempt,
   recordFailure,
   recordFinish,
   recordRestore,
   recordTakeover,
-  restoreAttributes,
 } from './record.ts';
 import type { Standby } from './standby.ts';
 import type { Restored, SessionStates, StateTracker } from './states/session-states.ts';
@@ -53,7 +52,7 @@ export async function runGeneration(
     }
     const begun =
       standby?.takeOver(state) ??
-      begin(job, state, await restore(job, state, states, links), { engine, states });
+      begin(job, state, await inRestoreSpan({ links }, () => states.restore(job, state)), { engine, states });
     const { restored, tracker } = begun;
     recordRestore(restored, job, state);
     onRestored?.(state, restored);
@@ -89,18 +88,5 @@ function claim(job: GenerationJob, log: TokenLog, workerId: string, standby: Sta
     span.setAttribute(attributes.epoch, state.epoch).addLinks(links);
     if (writer !== null && state.epoch > 1) recordTakeover(lostOwner);
     return { state, writer, links };
-  });
-}
-
-function restore(
-  job: GenerationJob,
-  state: LogState,
-  states: SessionStates,
-  links: Link[],
-): Promise<Restored> {
-  return withSpan('restore', { links }, async (span) => {
-    const restored = await states.restore(job, state);
-    span.setAttributes(restoreAttributes(restored));
-    return restored;
   });
 }

@@ -2,7 +2,9 @@ import type { Engine, EngineOutput, Standby as EngineStandby } from '@baton/engi
 import { ServerError } from '@baton/errors';
 import type { FollowedLog, TokenLog } from '@baton/log';
 import type { GenerationJob, LogState } from '@baton/protocol';
+import { contextOf } from '@baton/telemetry';
 import { type Begun, requestOf } from './begun.ts';
+import { inRestoreSpan, linksOfSuccessor } from './record.ts';
 import type { Restored, SessionStates } from './states/session-states.ts';
 
 export interface StandbyContext {
@@ -39,12 +41,15 @@ export class Standby {
   static async start(generation: string, context: StandbyContext): Promise<Standby | null> {
     const followed = await context.log.follow(generation);
     try {
-      const { job, terminal, epoch, tokens } = followed.state;
+      const { job, terminal, epoch, tokens, traces } = followed.state;
       if (job === null || terminal !== null || job.sampling.prompt_logprobs !== null) {
         followed.stop();
         return null;
       }
-      const restored = await context.states.restore(job, { epoch: epoch + 1, tokens });
+      const span = { parent: contextOf(traces.request), links: linksOfSuccessor({ traces }) };
+      const restored = await inRestoreSpan(span, () =>
+        context.states.restore(job, { epoch: epoch + 1, tokens }),
+      );
       return new Standby(job, followed, restored, context);
     } catch (error) {
       followed.stop();

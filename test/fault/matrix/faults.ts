@@ -88,7 +88,8 @@ async function askStore(system: TargetSystem, ask: (store: Redis) => Promise<unk
   }
 }
 
-async function corruptPages(store: Redis): Promise<void> {
+/** Changes a byte of every stored page. */
+export async function corruptPages(store: Redis): Promise<void> {
   for (const key of await store.keys(snapshotKeys('*').page('*'))) {
     const middle = Math.floor((await store.strlen(key)) / 2);
     const byte = (await store.getrangeBuffer(key, middle, middle))[0] ?? 0;
