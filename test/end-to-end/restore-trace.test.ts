@@ -36,7 +36,8 @@ describe('where a state came from', () => {
     await Promise.all(system.workers.map((worker) => worker.end('SIGTERM')));
     return system.addWorker();
   };
-  const inTrace = (traceId: string) => receiver.spans.filter((span) => span.traceId === traceId);
+  const inTrace = (traceId: string) =>
+    receiver.spans.filter((span) => span.traceId === traceId).toSorted((a, b) => a.start - b.start);
   const clientOf = (traceId: string) =>
     new OpenAI({
       baseURL: `${system.url}/v1`,
@@ -60,7 +61,9 @@ describe('where a state came from', () => {
     const first = await ask(traceIdOf(1), { instructions, input: 'Tell me about a boat.' });
     expect(first).toMatchObject({ cached: 0, restore: { 'baton.restore.source': 'none' } });
     expect(first.restore['baton.restore.reason']).toBe('prefix has no snapshot');
-    await receiver.waitFor(({ name, attributes }) => name === 'snapshot' && !('error.type' in attributes));
+    const redis = new Redis(system.redisUrl);
+    await expect.poll(async () => (await redis.keys('*prefix-*')).length).toBeGreaterThan(0);
+    redis.disconnect();
     await newWorker();
     const stored = await ask(traceIdOf(2), { instructions, input: 'Tell me about a cat.' });
     expect(stored.cached).toBeGreaterThanOrEqual(64);
@@ -106,7 +109,10 @@ describe('where a state came from', () => {
     const body = { input: 'Tell me a long story about a boat.', max_output_tokens: 600, ignore_eos: true };
     const { state } = await streamResponse(clientOf(traceId), log, body, {
       after: 20,
-      disturb: (id) => openai.post(`/../admin/generations/${id}/migrate`),
+      disturb: async (id) => {
+        await receiver.waitFor((span) => span.name === 'snapshot' && span.traceId === traceId);
+        await openai.post(`/../admin/generations/${id}/migrate`);
+      },
     });
     expect(state).toMatchObject({ epoch: 2, releases: 1 });
     await receiver.waitFor((span) => span.name === 'append finish' && span.traceId === traceId);
@@ -121,7 +127,11 @@ describe('where a state came from', () => {
       ]);
     }
     const restored = spans.filter(({ name }) => name === 'restore').at(-1)?.attributes ?? {};
-    expect(restored).toMatchObject({ 'baton.restore.source': 'snapshot', 'baton.restore.of': 'generation' });
+    expect(restored).toMatchObject({
+      'baton.restore.source': 'snapshot',
+      'baton.restore.of': 'generation',
+      'baton.restore.reason': 'costs are not measured yet',
+    });
     expect(restored['baton.restore.bytes']).toBeGreaterThan(1000);
   });
 });

@@ -28,6 +28,11 @@ export class FollowedLog {
     return this.#cursor.state;
   }
 
+  /** Reads what has been stored by now, before `entries` are. */
+  async readOn(): Promise<void> {
+    await this.#cursor.readToEnd();
+  }
+
   /** Further entries, as they come; to be iterated once. See `LogSubscription.entries`. */
   entries({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<LogEntry, void> {
     return this.#subscription.entries(signal && { signal });

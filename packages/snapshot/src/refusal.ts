@@ -8,6 +8,8 @@ export const refusalReasons = [
   'foreign_model',
   'foreign_session',
   'other_tokens',
+  // Of the log as it was read, which goes on.
+  'ahead',
   'page_missing',
   'incomplete',
   'store_unavailable',

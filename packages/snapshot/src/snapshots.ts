@@ -170,7 +170,20 @@ export class Snapshots implements SnapshotService {
   async restore(ref: SessionRef, tokens: readonly number[], next: SessionRef): Promise<RestoreResult> {
     const start = performance.now();
     try {
-      return await this.#restore(ref, tokens, next, start);
+      let stored = await this.#options.store.getManifest(ref.tenant, ref.session);
+      while (stored) {
+        const { version }: { version: string } = stored;
+        try {
+          const restored = await this.#restore(stored, ref, tokens, next);
+          return { kind: 'restored', ...restored, milliseconds: performance.now() - start };
+        } catch (error) {
+          if (!(error instanceof SnapshotRefusal) || error.reason !== 'page_missing') throw error;
+          // Whoever runs it may have stored the next state meanwhile, which takes pages of this one away.
+          stored = await this.#newerThan(ref, version);
+          if (!stored) throw error;
+        }
+      }
+      return { kind: 'none' };
     } catch (error) {
       const reason =
         error instanceof SnapshotRefusal
@@ -183,17 +196,18 @@ export class Snapshots implements SnapshotService {
   }
 
   async #restore(
+    stored: { readonly bytes: Uint8Array; readonly version: string },
     ref: SessionRef,
     tokens: readonly number[],
     next: SessionRef,
-    start: number,
-  ): Promise<RestoreResult> {
+  ): Promise<{ readonly state: SessionState; readonly bytes: number }> {
     const { store, layout, model } = this.#options;
-    const stored = await store.getManifest(ref.tenant, ref.session);
-    if (!stored) return { kind: 'none' };
     const manifest = decodeManifest(stored.bytes, { ...ref, fingerprint: model.fingerprint });
     const { tokens: count, pages: entries } = manifest;
-    if (count > tokens.length || hashTokens(tokens.slice(0, count)) !== manifest.tokenHash) {
+    if (count > tokens.length) {
+      throw new SnapshotRefusal('ahead', `it remembers ${count} tokens, the sequence has ${tokens.length}`);
+    }
+    if (hashTokens(tokens.slice(0, count)) !== manifest.tokenHash) {
       throw new SnapshotRefusal(
         'other_tokens',
         `it remembers ${count} tokens that are not those of the sequence`,
@@ -219,7 +233,13 @@ export class Snapshots implements SnapshotService {
     const same = keyOf(ref) === keyOf(next);
     this.#known.set(keyOf(next), { version: same ? stored.version : null, pages: entries });
     const bytes = stored.bytes.length + sum(pages, ({ bytes }) => bytes.length);
-    return { kind: 'restored', state, bytes, milliseconds: performance.now() - start };
+    return { state, bytes };
+  }
+
+  /** What is stored of `ref`; null where that is nothing, or still `before`. */
+  async #newerThan({ tenant, session }: SessionRef, before: string) {
+    const stored = await this.#options.store.getManifest(tenant, session);
+    return stored?.version === before ? null : stored;
   }
 
   async renew(ref: SessionRef): Promise<void> {

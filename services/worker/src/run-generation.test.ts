@@ -259,6 +259,41 @@ describe('runGeneration', () => {
     expect(new Set(saves.map(({ kind }) => kind))).toEqual(new Set(['saved']));
   });
 
+  it('stands by with a state that its owner has stored since the log was read', async () => {
+    const job = newJob();
+    const former = new ScriptedEngine({ stepMs: 5 });
+    let stored = 0;
+    const onSave = (_: string, result: SaveResult) => {
+      if (result.kind === 'saved') stored = result.tokens;
+    };
+    const offer = new AbortController();
+    const stopped = run(job, former, { signal: offer.signal, states: statesOf(former, 8, onSave) });
+    stopped.catch(() => {});
+    await tokensLogged(job, 4);
+    const engine = new ScriptedEngine();
+    const states = statesOf(engine, 8);
+    const restores: Promise<Restored>[] = [];
+    const late: Pick<SessionStates, 'restore' | 'track'> = {
+      track: (...given) => states.track(...given),
+      restore: async (next, state, readOn) => {
+        const read = job.prompt.length + state.tokens.length;
+        await expect.poll(() => stored, { interval: 1 }).toBeGreaterThan(read);
+        const restoring = states.restore(next, { ...state, tokens: [...state.tokens] }, readOn);
+        restores.push(restoring);
+        return restoring;
+      },
+    };
+    const standby = await Standby.start(job.id, { log, engine, states: late });
+    expect(await Promise.all(restores)).toMatchObject([{ source: 'snapshot', of: 'generation' }]);
+    await standby?.caughtUp;
+    offer.abort(new HandedOver(async () => true));
+    await expect(stopped).rejects.toThrow(HandedOver);
+    expect(await standby?.released).toBe(true);
+    const context = { log, engine, states, workerId: 'worker-2', maxClaims: 3 };
+    await runGeneration(job, never, context, standby);
+    expect((await stateOf(job)).tokens).toEqual((await undisturbed()).tokens);
+  });
+
   it('goes on at once where its job comes and the owner that it stood by for is lost', async () => {
     const { job, former, stopped, standby, context } = await standingBy();
     await former.close();

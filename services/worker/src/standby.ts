@@ -10,7 +10,7 @@ import type { Restored, SessionStates } from './states/session-states.ts';
 export interface StandbyContext {
   readonly log: TokenLog;
   readonly engine: Engine;
-  readonly states: SessionStates;
+  readonly states: Pick<SessionStates, 'restore' | 'track'>;
 }
 
 /** How long a slot is kept for a generation that does not come. */
@@ -48,7 +48,10 @@ export class Standby {
       }
       const span = { parent: contextOf(traces.request), links: linksOfSuccessor({ traces }) };
       const restored = await inRestoreSpan(span, () =>
-        context.states.restore(job, { epoch: epoch + 1, tokens }),
+        context.states.restore(job, { epoch: epoch + 1, tokens }, async () => {
+          await followed.readOn();
+          return followed.state.tokens;
+        }),
       );
       return new Standby(job, followed, restored, context);
     } catch (error) {

@@ -1,6 +1,12 @@
 import { type SessionState, type StateLayout, type StateRequest, tokensOf, trimState } from '@baton/engine';
 import type { GenerationJob, LogState } from '@baton/protocol';
-import { pageTokens, type SaveResult, type SnapshotService, SnapshotWriter } from '@baton/snapshot';
+import {
+  pageTokens,
+  type RestoreResult,
+  type SaveResult,
+  type SnapshotService,
+  SnapshotWriter,
+} from '@baton/snapshot';
 import { attributes, count } from '@baton/telemetry';
 import { RestoreCosts } from './restore-costs.ts';
 import { type SharedPrefix, sharedPrefixOf } from './shared-prefix.ts';
@@ -36,6 +42,8 @@ export interface SessionStatesOptions {
 
 /** How long `finish` waits for the last snapshot: computing the state again is always possible. */
 const saveMs = 500;
+/** How often a log is read again that what its owner has stored is ahead of: it may store once more meanwhile. */
+const rereads = 5;
 
 /** What a worker knows of its sessions' states: warm ones, stored ones, and those of what runs. */
 export class SessionStates {
@@ -53,12 +61,16 @@ export class SessionStates {
     return this.#warm.bytes;
   }
 
-  /** The cheapest way to the state of `job` after what its log says: as many tokens as can be had, and at least one left. */
+  /**
+   * The cheapest way to the state of `job` after what its log says: as many tokens as can be had, and at least one left. Where an
+   * owner still runs it, what that has stored may be ahead of the log as it was read: `readOn` gives all output tokens by now.
+   */
   async restore(
     job: GenerationJob,
     { epoch, tokens }: Pick<LogState, 'epoch' | 'tokens'>,
+    readOn?: () => Promise<readonly number[]>,
   ): Promise<Restored> {
-    const all = [...job.prompt, ...tokens];
+    let all = [...job.prompt, ...tokens];
     const usable = (state: SessionState) => tokensOf(state) > 0 && tokensOf(state) < all.length;
     const reasons: string[] = [];
     // Every prompt token that is to be scored has to be fed.
@@ -72,8 +84,13 @@ export class SessionStates {
       ...(prefix ? [{ of: 'prefix', ...prefix } as const] : []),
     ];
     for (const candidate of candidates) {
-      const restored = this.#inMemory(job, candidate) ?? (await this.#fetch(job, candidate, reasons));
-      if (!restored || !usable(restored.state)) continue;
+      const longer = readOn && (async () => (all = [...job.prompt, ...(await readOn())]));
+      const restored = this.#inMemory(job, candidate) ?? (await this.#fetch(job, candidate, reasons, longer));
+      if (!restored) continue;
+      if (!usable(restored.state)) {
+        reasons.push(`the state of ${candidate.of} leaves nothing to be fed`);
+        continue;
+      }
       // A turn is continued under another name, which begins its own time; a shared beginning keeps its one.
       if (candidate.of === 'prefix') {
         void this.#options.snapshots?.renew({ tenant: job.tenant, session: candidate.session });
@@ -93,6 +110,7 @@ export class SessionStates {
     job: GenerationJob,
     { of, session, tokens }: Candidate,
     reasons: string[],
+    longer?: () => Promise<readonly number[]>,
   ): Promise<Restored | null> {
     const { snapshots } = this.#options;
     if (!snapshots) return null;
@@ -103,7 +121,13 @@ export class SessionStates {
     }
     const start = performance.now();
     const next = { tenant: job.tenant, session: job.id };
-    const result = await snapshots.restore({ tenant: job.tenant, session }, tokens, next);
+    const ref = { tenant: job.tenant, session };
+    let known = tokens;
+    let result = await snapshots.restore(ref, known, next);
+    for (let again = 0; again < rereads && longer && of === 'generation' && isAhead(result, known); again++) {
+      known = await longer();
+      result = await snapshots.restore(ref, known, next);
+    }
     if (result.kind === 'refused') count('restoreRefusals', 1, { [attributes.errorType]: result.reason });
     if (result.kind !== 'restored') {
       reasons.push(
@@ -250,6 +274,13 @@ export class StateTracker {
     await writer?.flush(saveMs);
     snapshots?.release({ tenant: job.tenant, session: job.id });
   }
+}
+
+/** Whether of the tokens as they are known none is left to be fed. */
+function isAhead(result: RestoreResult, { length }: readonly number[]): boolean {
+  return result.kind === 'restored'
+    ? tokensOf(result.state) >= length
+    : result.kind === 'refused' && result.reason === 'ahead';
 }
 
 function found(
