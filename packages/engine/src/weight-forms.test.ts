@@ -1,13 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { convert } from '@baton/hymba';
-import { goldenCheckpoint, goldenNames } from '@baton/testing';
+import { convert, embeddedModel } from '@baton/hymba';
+import { goldenCheckpoint, goldenNames, tinyStoriesCheckpoint } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ModelRunner } from './model-runner.ts';
 import type { Slot } from './state/state-pool.ts';
+import { feed, readExpected } from './testing/golden-data.ts';
 
-const forms = ['int8', 'int4'] as const;
+const forms = ['int8', 'int4', 'int4-32'] as const;
 const cases = goldenNames.flatMap((name) => forms.map((form) => ({ name, form })));
 
 /** Of different lengths, so that they are at different positions of their windows. */
@@ -45,7 +46,7 @@ describe.each(cases)('$name with $form weights', ({ name, form }) => {
    * int8's rows are independent of each other. int4's products sum in another order in a batch, and where that moves an
    * activation by its last bit over the edge between two of its rounded values, the logits move by a rounding too.
    */
-  const tolerance = { int8: 1e-5, int4: 0.05 }[form];
+  const tolerance = { int8: 1e-5, int4: 0.05, 'int4-32': 0.05 }[form];
 
   it('gives a sequence the same logits in a batch as alone', async () => {
     const alone: Float32Array[] = [];
@@ -80,6 +81,31 @@ describe.each(cases)('$name with $form weights', ({ name, form }) => {
     runner.freeState(state);
     return logits;
   }
+});
+
+describe.each([
+  { name: 'hymba-tiny-stories', checkpoint: tinyStoriesCheckpoint() },
+  { name: 'hymba-stories-22m', checkpoint: embeddedModel },
+])('$name, which was trained', ({ checkpoint }) => {
+  it('stays near the logits of the released code, the nearer the more bits a weight has', async () => {
+    const { sequences } = await readExpected(checkpoint);
+    const distances: number[] = [];
+    for (const form of ['int8', 'int4-32', 'int4'] as const) {
+      const folder = await mkdtemp(join(tmpdir(), 'baton-forms-'));
+      await convert(checkpoint, join(folder, 'model'), { weights: form });
+      const runner = await ModelRunner.open(join(folder, 'model'), { threads: 1 });
+      const [{ ids = [], logits = new Float32Array() } = {}] = sequences;
+      const found = await feed(runner, runner.newState(), ids, 16);
+      distances.push(distance(Float32Array.from(found), logits));
+      await runner.close();
+      await rm(folder, { recursive: true });
+    }
+    const [int8 = Number.NaN, int4By32 = Number.NaN, int4 = Number.NaN] = distances;
+    expect(int8).toBeLessThan(0.02);
+    expect(int4By32).toBeGreaterThan(int8);
+    expect(int4).toBeGreaterThan(int4By32);
+    expect(int4).toBeLessThan(0.05);
+  });
 });
 
 /** Root of the mean squared difference, in standard deviations of the expected logits. */

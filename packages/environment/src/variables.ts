@@ -67,7 +67,9 @@ export const variables = {
     .regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, ".", "_" or "-"')
     .optional(),
   /** How a checkpoint's large matrices are stored when it is converted on first use. Unset: fp32. */
-  BATON_WEIGHTS: z.enum(['fp32', 'int8', 'int4'], 'must be fp32, int8 or int4').optional(),
+  BATON_WEIGHTS: z
+    .enum(['fp32', 'int8', 'int4', 'int4-32'], 'must be fp32, int8, int4 or int4-32')
+    .optional(),
   /** What keys and values are rounded to when they are computed. Unset: float32 with fp32 weights, float16 with others. */
   BATON_KV_CACHE: z.enum(['float32', 'float16'], 'must be float32 or float16').optional(),
   /** Threads the model computes with. Unset: all cores, shared out among the workers of one `npm start`. */

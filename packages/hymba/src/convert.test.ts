@@ -200,6 +200,7 @@ describe('ensureConverted', () => {
       {},
       { kvCache: 'float16' },
       { weights: 'int4' },
+      { weights: 'int4-32' },
       { weights: 'int4', kvCache: 'float32' },
     ] as const;
     const models = [];
@@ -208,6 +209,7 @@ describe('ensureConverted', () => {
       'fp32 float32',
       'fp32 float16',
       'int4 float16',
+      'int4-32 float16',
       'int4 float32',
     ]);
     expect(new Set(models.map(({ folder }) => folder)).size).toBe(forms.length);

@@ -8,7 +8,7 @@ it('measures everything on all cores unless told otherwise', () => {
   expect(parse()).toEqual({
     only: ['decode', 'prefill', 'serving', 'interference', 'peers'],
     models: ['tiny', '1.5b'],
-    weights: ['fp32', 'int8', 'int4'],
+    weights: ['fp32', 'int8', 'int4', 'int4-32'],
     threads: 6,
     quick: false,
     json: null,

@@ -212,9 +212,9 @@ describe.skipIf(missing)(`a sequence on WebGPU${reason}`, () => {
     await expect(openOnGpu(join(folder, 'model', graphFiles.prefill))).rejects.toThrow(CheckpointError);
   });
 
-  it('may have int4 weights', async () => {
-    const int4 = join(folder, 'int4');
-    await convert(goldenCheckpoint('no-sharing'), int4, { weights: 'int4', kvCache: 'float32' });
+  it.each(['int4', 'int4-32'] as const)('may have %s weights', async (weights) => {
+    const int4 = join(folder, weights);
+    await convert(goldenCheckpoint('no-sharing'), int4, { weights, kvCache: 'float32' });
     const [gpu, cpu] = [await WebGpuRunner.open(int4), await ModelRunner.open(int4, { threads: 1 })];
     const found = await feed(gpu, gpu.newState(), ids.slice(0, 9), 8);
     const expected = await feed(cpu, cpu.newState(), ids.slice(0, 9), 8);

@@ -75,17 +75,20 @@ describe.each(['webgpuPrefill', 'webgpuDecode'] as const)('%s', (mode) => {
     for (const missing of ['FusedMatMul', 'MatMulInteger', 'Scan']) expect(operators).not.toContain(missing);
   });
 
-  it('works at widths that its 4-bit product is fast for', async () => {
-    const { node } = await graphOf('shared-pairs', mode, 'int4');
-    const products = node.filter(({ opType }) => opType === 'MatMulNBits');
-    const size = (at: number, name: string) =>
-      Number(products[at]?.attribute.find((attribute) => attribute.name === name)?.i);
-    const sizes = products.map((_, at) => ({ inputs: size(at, 'K'), outputs: size(at, 'N') }));
-    expect(sizes.length).toBeGreaterThan(0);
-    // Of the small ones that decide the time steps, only outputs are widened.
-    expect(sizes.filter(({ outputs }) => outputs % 16 !== 0)).toEqual([]);
-    expect(sizes.filter(({ inputs }) => inputs === 128).length).toBeGreaterThan(8);
-  });
+  it.each(['int4', 'int4-32'] as const)(
+    'works at widths that 4-bit products are fast for, %s',
+    async (form) => {
+      const { node } = await graphOf('shared-pairs', mode, form);
+      const products = node.filter(({ opType }) => opType === 'MatMulNBits');
+      const size = (at: number, name: string) =>
+        Number(products[at]?.attribute.find((attribute) => attribute.name === name)?.i);
+      const sizes = products.map((_, at) => ({ inputs: size(at, 'K'), outputs: size(at, 'N') }));
+      expect(sizes.length).toBeGreaterThan(0);
+      // Of the small ones that decide the time steps, only outputs are widened.
+      expect(sizes.filter(({ outputs }) => outputs % 16 !== 0)).toEqual([]);
+      expect(sizes.filter(({ inputs }) => inputs === 128).length).toBeGreaterThan(8);
+    },
+  );
 
   it('keeps its states in the form in which it takes them', async () => {
     const config = await readConfig(goldenCheckpoint('shared-pairs'));

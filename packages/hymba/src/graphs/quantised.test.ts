@@ -30,8 +30,12 @@ const sizes = [
   { outputs: 17, inputs: 100 },
 ];
 
-describe.each([4, 8] as const)('%i-bit blocks', (bits) => {
-  const encoding = { kind: 'blocks', bits, blockSize: 64 } as const;
+describe.each([
+  { bits: 4, blockSize: 64 },
+  { bits: 4, blockSize: 32 },
+  { bits: 8, blockSize: 64 },
+] as const)('$bits-bit blocks of $blockSize', ({ bits, blockSize }) => {
+  const encoding = { kind: 'blocks', bits, blockSize } as const;
 
   it.each(sizes)('multiply as what they stand for, $inputs → $outputs', async ({ outputs, inputs }) => {
     const weights = weightsOf(outputs, inputs);

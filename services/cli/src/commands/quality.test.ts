@@ -17,13 +17,15 @@ describe('baton quality', () => {
   it('measures every weight form of a checkpoint, of which none loses much', async () => {
     const run = await runBaton(['quality', tiny, '--text', validationStories(), '--documents', '3'], cwd);
     expect(run).toMatchObject({ code: 0, stderr: expect.stringContaining('100 % document 3 of 3') });
-    const [fp32, int8, int4] = rowsOf(run.stdout);
+    const [fp32, int8, int4, int4By32] = rowsOf(run.stdout);
     expect(fp32).toMatchObject({ weights: 'fp32', kvCache: 'float32', nats: 2.618, kl: Number.NaN });
     expect(int8).toMatchObject({ weights: 'int8', kvCache: 'float16', nats: expect.closeTo(2.618, 2) });
     expect(int8?.kl).toBeLessThan(0.001);
     expect(int4).toMatchObject({ weights: 'int4', nats: expect.closeTo(2.618, 1) });
     expect(int4?.kl).toBeLessThan(0.01);
-    expect(int4?.kl).toBeGreaterThan(int8?.kl ?? 0);
+    expect(int4By32).toMatchObject({ weights: 'int4-32', nats: expect.closeTo(2.618, 1) });
+    expect(int4By32?.kl).toBeLessThan(int4?.kl ?? 0);
+    expect(int4By32?.kl).toBeGreaterThan(int8?.kl ?? 0);
   });
 
   it('tells what a float16 KV cache costs, which is next to nothing', async () => {

@@ -1,4 +1,5 @@
 import { type GraphBuilder, int, type Value } from '../../onnx/index.ts';
+import { encodingOf } from '../../weights/forms.ts';
 import type { WeightLayout } from '../../weights/layout.ts';
 import { weight } from '../context.ts';
 import { rowsLinear } from '../quantised.ts';
@@ -11,7 +12,8 @@ const upTo = (size: number, step: number): number => Math.ceil(size / step) * st
 
 /** The residual stream's width: a product with blocks over any other goes without them, and slows down with every row. */
 export function residualWidth(layout: WeightLayout, hiddenSize: number): number {
-  return layout.form === 'int4' ? upTo(hiddenSize, fast.inputs) : hiddenSize;
+  const { kind } = encodingOf(layout.form, 'large');
+  return kind === 'blocks' ? upTo(hiddenSize, fast.inputs) : hiddenSize;
 }
 
 interface LinearSizes {
