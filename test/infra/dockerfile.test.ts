@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { allocatorEnv } from '@baton/engine/allocator-env';
 import { variables } from '@baton/environment';
 import { validate } from 'dockerfile-utils';
 import { describe, expect, it } from 'vitest';
@@ -86,6 +87,12 @@ describe('Dockerfile', () => {
       expect(chain.findLast(({ keyword }) => keyword === 'USER')?.args).toEqual(['node']);
     },
   );
+
+  it("has the worker's allocator keep its memory", () => {
+    const set = stages.get('worker')?.steps.filter(({ keyword }) => keyword === 'ENV') ?? [];
+    const values = Object.entries(allocatorEnv).map(([name, value]) => `${name}=${value}`);
+    expect(set.flatMap(({ args }) => args)).toEqual(values);
+  });
 
   it('sets only variables that Baton knows', () => {
     const set = [...dockerfileText.matchAll(/\bBATON_\w+/g)].map(([name]) => name);

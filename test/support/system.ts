@@ -1,6 +1,7 @@
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { allocatorEnv } from '@baton/engine/allocator-env';
 import { startTestServers, type TestServers, tinyStoriesCheckpoint } from '@baton/testing';
 import { freePort, ServiceProcess } from './processes.ts';
 
@@ -76,7 +77,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
   const addWorker = async (env: Environment = {}) => {
     const page = await prometheus();
     const own = { BATON_WORKER_ID: `worker-${workers.length + 1}`, ...page, ...env };
-    const worker = new ServiceProcess('worker', { ...common, ...own });
+    const worker = new ServiceProcess('worker', { ...allocatorEnv, ...common, ...own });
     workers.push(worker);
     return worker.ready();
   };

@@ -10,7 +10,7 @@ import { type WeightForm, weightForms } from './weights/forms.ts';
 import { weightsFile } from './weights/layout.ts';
 
 /** Counts changes of the graphs, of the weights file's layout and of the manifest itself. */
-export const modelFormat = 9;
+export const modelFormat = 10;
 export const manifestFile = 'baton.json';
 
 const sha256 = z.hash('sha256');

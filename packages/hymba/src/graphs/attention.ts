@@ -89,12 +89,16 @@ function scoresOf({ graph, config }: GraphContext, queries: Value, cache: number
 }
 
 /** Probabilities [B, Hkv, T·G, P] and a cache's values [B, Hkv, Dv, P] → [B, Hkv, T·G, Dv]. */
-function readCache({ graph, mode }: GraphContext, probabilities: Value, values: Value): Value {
+function readCache({ graph, mode, config }: GraphContext, probabilities: Value, values: Value): Value {
   if (mode === 'prefill')
     return graph.op('com.microsoft.FusedMatMul', [probabilities, values], { transB: int(1) });
   // A product repacks its right side, so the few rows of a step stand there and the values are read once, as they lie.
   const read = graph.op('com.microsoft.FusedMatMul', [values, probabilities], { transB: int(1) });
-  return graph.op('Transpose', [read], { perm: ints(0, 1, 3, 2) });
+  // Transposed by a product: unlike the operator for it, that shares the heads out among threads, as what wrote them did.
+  const { valueSize } = config;
+  const zeros = graph.op('Expand', [graph.float32(0), graph.int64s([valueSize, valueSize])]);
+  const identity = graph.op('EyeLike', [zeros]);
+  return graph.op('com.microsoft.FusedMatMul', [read, identity], { transA: int(1) });
 }
 
 /** [B, T, heads·Dk] → [B, Hkv, T·G, Dk] */

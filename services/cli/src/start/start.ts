@@ -1,6 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
+import { allocatorEnv } from '@baton/engine/allocator-env';
 import { rememberServers } from '../running-servers.ts';
 import { convertModel } from './convert-model.ts';
 import { Fleet } from './fleet.ts';
@@ -71,7 +72,7 @@ async function bringUp(source: NodeJS.ProcessEnv, stop: StopRequest, fleet: Flee
     async () =>
       startService({
         main: join(root, `services/${kind}/src/main.ts`),
-        env: { ...commonEnv, ...ownEnv },
+        env: { ...(kind === 'worker' && allocatorEnv), ...commonEnv, ...ownEnv },
         logFile: join(logs, `${name}.log`),
         // A service keeps the bound itself; the two seconds are for one that hangs.
         stopTimeoutMs: (env.BATON_SHUTDOWN_TIMEOUT + 2) * 1000,

@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { allocatorEnv } from '@baton/engine/allocator-env';
 import type { Effort, FromJob, Job, Row } from './messages.ts';
 
 export interface JobResult {
@@ -25,6 +26,7 @@ export function runJob(
   if (signal.aborted) return Promise.resolve({ rows: [], peakBytes: null, failure: interrupted });
   const child = fork(path('job-process.ts'), {
     execArgv: ['--import', path('runtime-clock.ts')],
+    env: { ...allocatorEnv, ...process.env },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   const rows: Row[] = [];
