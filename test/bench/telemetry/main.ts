@@ -1,48 +1,56 @@
 /** `npm run bench:telemetry`: see test/bench/README.md. Progress goes to stderr, the report to stdout. */
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { describeMachine } from '../engine/machine/describe.ts';
 import { summarize } from '../engine/report/statistics.ts';
 import { type Cell, formatNumber, formatTable } from '../engine/report/table.ts';
 import { estimate } from './estimate.ts';
-import { type Block, type Load, measurePair, type Side } from './pair.ts';
+import { type Measured, runLane } from './lane.ts';
+import type { Block, Load, Side } from './pair.ts';
 import { profileDecode } from './profile.ts';
+import { startSink } from './sink.ts';
 
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '40' },
     pairs: { type: 'string', default: '6' },
+    lanes: { type: 'string', default: '1' },
     profile: { type: 'boolean', default: false },
   },
 });
-const [rounds, pairs] = [Number(values.rounds), Number(values.pairs)];
+const [rounds, pairs, lanes] = [Number(values.rounds), Number(values.pairs), Number(values.lanes)];
+const coresOfLane = Math.floor(availableParallelism() / lanes);
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
-if (![rounds, pairs].every((value) => Number.isInteger(value) && value > 0) || rounds < pairs) {
-  say(`--rounds ${values.rounds} --pairs ${values.pairs} must be whole numbers, with a round for each pair`);
+if (![rounds, pairs, lanes].every((value) => Number.isInteger(value) && value > 0) || rounds < pairs) {
+  say(
+    `--rounds ${values.rounds} --pairs ${values.pairs} --lanes ${values.lanes} must be whole numbers, with a round for each pair`,
+  );
+  process.exit(1);
+}
+if (coresOfLane < 1) {
+  say(`--lanes ${lanes} are more than the ${availableParallelism()} cores`);
   process.exit(1);
 }
 const machine = await describeMachine();
-const sink = fork(new URL('./sink.ts', import.meta.url));
-const [port] = await once(sink, 'message');
-/** Everything on: traces and metrics over OTLP as the default exporters send them, and the page that Prometheus reads. */
-const telemetry = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` };
-
 process.stdout.write(
   [
     `    npm run bench:telemetry -- ${process.argv.slice(2).join(' ')}`.trimEnd(),
     '',
     `- ${new Date().toISOString()}, ${machine.cpu}, ${machine.cores} cores, ${machine.system}, Node ${machine.node}; load of the machine before: ${formatNumber(machine.loadBefore)} per core`,
     '- hymba-tiny-stories, one worker with one thread, gateway and worker on this machine',
+    ...(lanes > 1
+      ? [`- ${lanes} lanes of ${pairs} pairs, each lane on ${coresOfLane} cores of its own`]
+      : []),
     '',
     values.profile ? await reportProfile() : await reportCost(),
     '',
   ].join('\n'),
 );
-sink.kill();
 
 async function reportProfile(): Promise<string> {
-  const { rows, total } = await profileDecode(telemetry, rounds);
+  const sink = await startSink();
+  const { rows, total } = await profileDecode(sink.telemetry, rounds);
+  sink.stop();
   return [
     `Where a worker's processor time goes with everything on, ${rounds} times four streams: ${formatNumber(total)} ms`,
     '',
@@ -51,14 +59,15 @@ async function reportProfile(): Promise<string> {
 }
 
 async function reportCost(): Promise<string> {
-  const groups: Record<Load, Block[][]> = { decode: [], gateway: [] };
-  for (let pair = 0; pair < pairs; pair++) {
-    say(`pair ${pair + 1} of ${pairs}`);
-    // What does not divide goes to the first pairs.
-    const blocks = Math.floor(rounds / pairs) + (pair < rounds % pairs ? 1 : 0);
-    const measured = await measurePair({ telemetry, blocks, isOdd: pair % 2 === 1 }, say);
-    for (const load of ['decode', 'gateway'] as const) groups[load].push(measured[load]);
-  }
+  const measured = await Promise.all(
+    Array.from({ length: lanes }, (_, lane) => {
+      const first = lane * coresOfLane;
+      const cores = lanes > 1 ? { first, last: first + coresOfLane - 1 } : null;
+      return runLane({ pairs, rounds, cores }, (line) => say(lanes > 1 ? `lane ${lane + 1}: ${line}` : line));
+    }),
+  );
+  const groupsOf = (load: Load) => measured.flatMap((lane) => lane[load]);
+  const groups: Measured = { decode: groupsOf('decode'), gateway: groupsOf('gateway') };
   const row = (name: string, load: Load, of: keyof Block[Side], goal: string): Cell[] => {
     const ofSide = (side: Side) => summarize(groups[load].flat().map((block) => block[side][of]));
     const cost = (blocks: readonly Block[]) => costOf(blocks, of);

@@ -12,6 +12,7 @@ const loads = {
   gateway: { run: gatewayLoad, processOf: ({ gateway }: System) => gateway.child },
 };
 export type Load = keyof typeof loads;
+export const loadNames = ['decode', 'gateway'] as const satisfies Load[];
 
 /** Loads of each kind and side that are not measured, until everything is compiled and connected; pages are read after each. */
 const warmUps = 12;
@@ -35,7 +36,7 @@ export async function measurePair(
   try {
     const measured: Record<Load, Block[]> = { decode: [], gateway: [] };
     // One kind after the other: what one of them has recorded is hardly sent during the other.
-    for (const load of ['decode', 'gateway'] as const) {
+    for (const load of loadNames) {
       for (let i = 0; i < warmUps; i++) {
         for (const side of sides) await loads[load].run(systems[side]);
         await readPages();
