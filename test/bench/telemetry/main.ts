@@ -6,8 +6,8 @@ import { summarize } from '../engine/report/statistics.ts';
 import { type Cell, formatNumber, formatTable } from '../engine/report/table.ts';
 import { estimate } from './estimate.ts';
 import { type Measured, runLane } from './lane.ts';
-import type { Block, Load, Side } from './pair.ts';
-import { profileDecode } from './profile.ts';
+import { type Block, type Load, loadNames, type Side } from './pair.ts';
+import { profile } from './profile.ts';
 import { startSink } from './sink.ts';
 
 const { values } = parseArgs({
@@ -15,7 +15,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '40' },
     pairs: { type: 'string', default: '6' },
     lanes: { type: 'string', default: '1' },
-    profile: { type: 'boolean', default: false },
+    profile: { type: 'string' },
   },
 });
 const [rounds, pairs, lanes] = [Number(values.rounds), Number(values.pairs), Number(values.lanes)];
@@ -31,6 +31,11 @@ if (coresOfLane < 1) {
   say(`--lanes ${lanes} are more than the ${availableParallelism()} cores`);
   process.exit(1);
 }
+const profiled = loadNames.find((name) => name === values.profile);
+if (values.profile !== undefined && !profiled) {
+  say(`--profile ${values.profile} must be ${loadNames.join(' or ')}`);
+  process.exit(1);
+}
 const machine = await describeMachine();
 process.stdout.write(
   [
@@ -42,17 +47,17 @@ process.stdout.write(
       ? [`- ${lanes} lanes of ${pairs} pairs, each lane on ${coresOfLane} cores of its own`]
       : []),
     '',
-    values.profile ? await reportProfile() : await reportCost(),
+    profiled ? await reportProfile(profiled) : await reportCost(),
     '',
   ].join('\n'),
 );
 
-async function reportProfile(): Promise<string> {
+async function reportProfile(load: Load): Promise<string> {
   const sink = await startSink();
-  const { rows, total } = await profileDecode(sink.telemetry, rounds);
+  const { rows, total } = await profile(load, sink.telemetry, rounds);
   sink.stop();
   return [
-    `Where a worker's processor time goes with everything on, ${rounds} times four streams: ${formatNumber(total)} ms`,
+    `Where the processor time of the ${load} load goes with everything on, ${rounds} times: ${formatNumber(total)} ms`,
     '',
     formatTable(['by', 'ms', '% of the processor time'], rows),
   ].join('\n');

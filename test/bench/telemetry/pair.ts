@@ -7,8 +7,9 @@ export type Side = (typeof sides)[number];
 /** What one block of loads took each side. */
 export type Block = Readonly<Record<Side, { readonly processorMs: number; readonly unitsPerSecond: number }>>;
 
-const loads = {
-  decode: { run: decodeLoad, processOf: ({ workers }: System) => workers[0]?.child ?? {} },
+/** Each with the process whose time it is to take. */
+export const loads = {
+  decode: { run: decodeLoad, processOf: ({ workers }: System) => workers[0]?.child ?? { pid: undefined } },
   gateway: { run: gatewayLoad, processOf: ({ gateway }: System) => gateway.child },
 };
 export type Load = keyof typeof loads;

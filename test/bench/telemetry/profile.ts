@@ -3,34 +3,36 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startSystem } from '../../support/system.ts';
 import type { Cell } from '../engine/report/table.ts';
-import { decodeLoad } from './loads.ts';
 import { type CpuProfile, timesByOwner } from './owners.ts';
+import { type Load, loads } from './pair.ts';
 
 const warmUps = 4;
 const intervalUs = 200;
 
 /**
- * Where a worker with everything on spends the processor time of `rounds` decode loads, by V8's profiles of all its threads.
- * Gives the largest shares and their sum in ms.
+ * Where the process that `load` is for, with everything on, spends the processor time of `rounds` of it, by V8's profiles of all
+ * its threads. Gives the largest shares and their sum in ms.
  */
-export async function profileDecode(
+export async function profile(
+  load: Load,
   env: Record<string, string>,
   rounds: number,
 ): Promise<{ rows: Cell[][]; total: number }> {
+  const { run, processOf } = loads[load];
   const folder = await mkdtemp(join(tmpdir(), 'baton-profile-'));
   try {
     const NODE_OPTIONS = `--cpu-prof --cpu-prof-interval=${intervalUs} --cpu-prof-dir=${folder}`;
     const system = await startSystem({ env: { ...env, NODE_OPTIONS }, metrics: true });
     const from = { us: 0 };
     try {
-      for (let round = 0; round < warmUps; round++) await decodeLoad(system);
+      for (let round = 0; round < warmUps; round++) await run(system);
       from.us = monotonicUs();
-      for (let round = 0; round < rounds; round++) await decodeLoad(system);
+      for (let round = 0; round < rounds; round++) await run(system);
     } finally {
       await system.stop();
     }
-    const worker = `.${system.workers[0]?.child.pid}.`;
-    const files = (await readdir(folder)).filter((name) => name.includes(worker));
+    const pid = `.${processOf(system).pid}.`;
+    const files = (await readdir(folder)).filter((name) => name.includes(pid));
     const profiles = files.map(
       async (name) => JSON.parse(await readFile(join(folder, name), 'utf8')) as CpuProfile,
     );
