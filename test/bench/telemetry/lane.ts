@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
-import { type Block, type Load, loadNames, measurePair } from './pair.ts';
+import { type Load, loadNames } from './loads.ts';
+import { type Block, measurePair } from './pair.ts';
 import { startSink } from './sink.ts';
 
 /** The blocks of each load, pair by pair. */
@@ -39,11 +40,9 @@ async function measure({ pairs, rounds }: Omit<LaneOptions, 'cores'>): Promise<v
     process.send?.(`pair ${pair + 1} of ${pairs}`);
     // What does not divide goes to the first pairs.
     const blocks = Math.floor(rounds / pairs) + (pair < rounds % pairs ? 1 : 0);
-    const { telemetry } = sink;
-    const of = await measurePair({ telemetry, blocks, isOdd: pair % 2 === 1 }, (line) =>
-      process.send?.(line),
-    );
-    for (const load of loadNames) measured[load].push(of[load]);
+    const options = { telemetry: sink.telemetry, blocks, isOdd: pair % 2 === 1 };
+    for (const load of loadNames)
+      measured[load].push(await measurePair(load, options, (line) => process.send?.(line)));
   }
   sink.stop();
   process.send?.(measured, () => process.exit());

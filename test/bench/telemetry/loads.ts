@@ -1,13 +1,18 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { TokenLog } from '@baton/log';
-import type { System } from '../../support/system.ts';
+import { type System, type SystemOptions, startSystem } from '../../support/system.ts';
 
 const model = 'hymba-tiny-stories';
 const streams = 4;
 const tokens = 200;
-const requests = 32;
+const requests = 128;
 const requestTokens = 8;
-const atOnce = 8;
+const atOnce = 32;
+/** Of the scripted engine: so little that the gateway is what an answer waits for. */
+const stepMs = 1;
 
 /** So many tokens or requests in so much time. */
 export interface Done {
@@ -15,8 +20,47 @@ export interface Done {
   readonly seconds: number;
 }
 
+/** A system under load, and the process of it whose time is taken. */
+export interface Target {
+  readonly system: System;
+  readonly process: ChildProcess;
+  stop(): Promise<void>;
+}
+
+export const loads = {
+  decode: { start: startDecoding, run: decodeLoad },
+  gateway: { start: startAnswering, run: gatewayLoad },
+};
+export type Load = keyof typeof loads;
+export const loadNames = ['decode', 'gateway'] as const satisfies Load[];
+
+async function startDecoding(options: SystemOptions): Promise<Target> {
+  const system = await startSystem(options);
+  const [worker] = system.workers;
+  if (!worker) throw new Error('the system has no worker');
+  return { system, process: worker.child, stop: () => system.stop() };
+}
+
+/** A gateway whose workers have a scripted engine, so that it has as much to do as it can. */
+async function startAnswering(options: SystemOptions): Promise<Target> {
+  const system = await startSystem({
+    ...options,
+    workers: 0,
+    env: { ...options.env, BATON_QUEUE_LIMIT: '100000', BATON_TENANT_GENERATIONS: '100000' },
+  });
+  const order = [atOnce, stepMs, 1].map(String);
+  const file = fileURLToPath(new URL('../gateway/processes/workers.ts', import.meta.url));
+  const workers = fork(file, [system.redisUrl, system.natsUrl, ...order]);
+  await once(workers, 'message');
+  const stop = async () => {
+    workers.kill('SIGKILL');
+    await system.stop();
+  };
+  return { system, process: system.gateway.child, stop };
+}
+
 /** Four streams that one worker decodes together, with nobody but this log reader following: from the first token to the last. */
-export async function decodeLoad(system: System): Promise<Done> {
+async function decodeLoad(system: System): Promise<Done> {
   const log = await TokenLog.open(system.natsUrl);
   try {
     const ids = await Promise.all(
@@ -46,8 +90,8 @@ export async function decodeLoad(system: System): Promise<Done> {
   }
 }
 
-/** Short answers, as server-sent events, eight at a time. */
-export async function gatewayLoad(system: System): Promise<Done> {
+/** Short answers, as server-sent events, 32 at a time. */
+async function gatewayLoad(system: System): Promise<Done> {
   const start = performance.now();
   let left = requests;
   await Promise.all(

@@ -1,10 +1,9 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startSystem } from '../../support/system.ts';
 import type { Cell } from '../engine/report/table.ts';
+import { type Load, loads } from './loads.ts';
 import { type CpuProfile, timesByOwner } from './owners.ts';
-import { type Load, loads } from './pair.ts';
 
 const warmUps = 4;
 const intervalUs = 200;
@@ -18,20 +17,20 @@ export async function profile(
   env: Record<string, string>,
   rounds: number,
 ): Promise<{ rows: Cell[][]; total: number }> {
-  const { run, processOf } = loads[load];
+  const { start, run } = loads[load];
   const folder = await mkdtemp(join(tmpdir(), 'baton-profile-'));
   try {
     const NODE_OPTIONS = `--cpu-prof --cpu-prof-interval=${intervalUs} --cpu-prof-dir=${folder}`;
-    const system = await startSystem({ env: { ...env, NODE_OPTIONS }, metrics: true });
+    const { system, process, stop } = await start({ env: { ...env, NODE_OPTIONS }, metrics: true });
     const from = { us: 0 };
     try {
       for (let round = 0; round < warmUps; round++) await run(system);
       from.us = monotonicUs();
       for (let round = 0; round < rounds; round++) await run(system);
     } finally {
-      await system.stop();
+      await stop();
     }
-    const pid = `.${processOf(system).pid}.`;
+    const pid = `.${process.pid}.`;
     const files = (await readdir(folder)).filter((name) => name.includes(pid));
     const profiles = files.map(
       async (name) => JSON.parse(await readFile(join(folder, name), 'utf8')) as CpuProfile,
@@ -47,5 +46,5 @@ export async function profile(
 
 /** The clock of V8's profiles. */
 function monotonicUs(): number {
-  return Number(process.hrtime.bigint() / 1000n);
+  return Number(globalThis.process.hrtime.bigint() / 1000n);
 }
