@@ -35,7 +35,7 @@ export async function* serving(
       const gaps = await streams.gapsUntil(windowOver(streams, effort.milliseconds));
       const elapsed = performance.now() - start;
       const after = runtimeClock();
-      const [late, latest] = [delay.percentile(99), delay.percentile(100)];
+      const [late, latest, { busy, waited }] = [delay.percentile(99), delay.percentile(100), delay.most];
       await streams.stop();
       const steps = after.runs - before.runs;
       const outside = elapsed - (after.milliseconds - before.milliseconds);
@@ -48,6 +48,8 @@ export async function* serving(
         '% of the step': (100 * outside) / elapsed,
         'event loop p99 ms': late,
         'event loop max ms': latest,
+        'its own work max ms': busy,
+        'without a core max ms': waited,
         'load s': loadSeconds,
         'event loop max ms, loading': loadDelay,
         'weights GB': weightBytes / 1e9,
