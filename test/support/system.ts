@@ -67,19 +67,12 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
       : {};
   const gateways: ServiceProcess[] = [];
   const workers: ServiceProcess[] = [];
-  const addGateway = async (): Promise<{ url: string; process: ServiceProcess }> => {
+  const addGateway = async () => {
     const port = await freePort();
     const own = { BATON_PORT: String(port), ...(await prometheus()) };
     const gateway = new ServiceProcess('gateway', { ...common, ...own });
-    try {
-      await gateway.ready();
-    } catch (error) {
-      // Somebody else was faster to take the port.
-      if (gateway.output.includes(`BATON_PORT=${port} is taken`)) return addGateway();
-      throw error;
-    }
     gateways.push(gateway);
-    return { url: `http://127.0.0.1:${port}`, process: gateway };
+    return { url: `http://127.0.0.1:${port}`, process: await gateway.ready() };
   };
   const addWorker = async (env: Environment = {}) => {
     const page = await prometheus();
