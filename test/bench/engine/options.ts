@@ -24,7 +24,7 @@ export const usage = `npm run bench:engine -- [options]
   --threads n             threads of the model (default: all cores)
   --quick                 fewer settings and shorter measurements
   --json file             also write everything as JSON
-  --cache folder          checkpoints, converted models, peers: about 15 GB (default: .baton/bench)`;
+  --cache folder          checkpoints, converted models, peers: about 16 GB (default: .baton/bench)`;
 
 /** Throws `ConfigurationError` for what it does not know. `root` is the project, `from` where relative paths begin. */
 export function parseOptions(args: readonly string[], root: string, from: string, cores: number): Options {
