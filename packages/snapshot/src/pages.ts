@@ -45,6 +45,7 @@ export function pagesOf(
     fresh.push(page);
     entries.push(page.entry);
   };
+  const age = oldAge(layout);
   for (const [group, { window, caches }] of cacheGroups(layout).entries()) {
     const lowest = Math.max(0, tokens - (window ?? tokens));
     for (let start = lowest - (lowest % pageTokens); start < tokens; start += pageTokens) {
@@ -59,7 +60,9 @@ export function pagesOf(
       }
       const { rows, range } = rowsOf(state, caches, { start, first, end });
       // The last page is encoded again and again, and what is newest matters most.
-      const pageTier = tier === 'compact' && end - start < pageTokens ? 'int8' : tier;
+      const isWhole = end - start === pageTokens;
+      const isOld = window === null && end + age <= tokens;
+      const pageTier = tier !== 'compact' ? tier : !isWhole ? 'int8' : isOld ? 'coarse' : tier;
       const sections = codec.encodeRows(rows, range, pageTier);
       const raw = 4 * layout.kvHeads * (layout.keySize + layout.valueSize) * range.count * caches.length;
       add(seal({ part: 'kv', tier: pageTier, group, ...range }, sections, raw));
@@ -70,6 +73,46 @@ export function pagesOf(
   const raw = [...conv, ...ssm].reduce((sum, { byteLength }) => sum + byteLength, 0);
   add(seal({ part: 'recurrent', tier, group: 0, first: tokens, count: 0 }, sections, raw));
   return { entries, fresh };
+}
+
+/**
+ * How many tokens a page of all tokens' keys and values is behind before it is old: where the model has caches with a window, it
+ * looks more closely at what is in that.
+ */
+function oldAge({ windows }: StateLayout): number {
+  return Math.min(...windows.map((window) => window ?? Number.POSITIVE_INFINITY), 1024);
+}
+
+/** Those of `known` that have become old at `tokens` tokens, and are to be made `coarse`. */
+export function agedPages(known: readonly PageEntry[], tokens: number, layout: StateLayout): PageEntry[] {
+  const groups = cacheGroups(layout);
+  const age = oldAge(layout);
+  return known.filter(
+    ({ part, tier, group, first, count }) =>
+      part === 'kv' && tier === 'compact' && groups[group]?.window === null && first + count + age <= tokens,
+  );
+}
+
+/**
+ * `known` with those of `aged` in fewer bits. `fresh` are these. Throws `SnapshotRefusal` for a page that does not fit its entry.
+ */
+export function coarsened(
+  known: readonly PageEntry[],
+  aged: readonly Page[],
+  codec: Codec,
+): { readonly known: readonly PageEntry[]; readonly fresh: readonly Page[] } {
+  const coarse = new Map(aged.map((page) => [page.entry, coarsenedPage(page, codec)]));
+  return { known: known.map((entry) => coarse.get(entry)?.entry ?? entry), fresh: [...coarse.values()] };
+}
+
+function coarsenedPage({ entry, bytes }: Page, codec: Codec): Page {
+  const { head, sections } = openPage(bytes);
+  const caches = cacheGroups(codec.layout)[head.group]?.caches;
+  if (!caches || !sameHead(head, entry))
+    throw new SnapshotRefusal('corrupted', 'a page is not what its manifest says');
+  const rows = codec.decodeRows(sections, caches.length, head, head.tier);
+  const within = rows.map((one) => ({ ...one, held: head.count, at: 0 }));
+  return seal({ ...head, tier: 'coarse' }, codec.encodeRows(within, head, 'coarse'), entry.rawBytes);
 }
 
 /** The state that pages hold. Throws `SnapshotRefusal` for pages that do not fit the layout or their entries. */

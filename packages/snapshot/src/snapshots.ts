@@ -16,7 +16,7 @@ import {
   type PageEntry,
 } from './format/manifest.ts';
 import { pageKey } from './format/page.ts';
-import { type Page, pagesOf, stateOf } from './pages.ts';
+import { agedPages, coarsened, type Page, pagesOf, stateOf } from './pages.ts';
 import { type RefusalReason, SnapshotRefusal } from './refusal.ts';
 import type { SnapshotStore } from './stores/store.ts';
 
@@ -131,7 +131,11 @@ export class Snapshots implements SnapshotService {
     { version, pages: old }: Known,
   ): Promise<Omit<SaveReport, 'milliseconds'> | null> {
     const { store, tier, model } = this.#options;
-    const { entries, fresh } = pagesOf(state, old, tier, this.#codec);
+    const count = tokensOf(state);
+    const aged = tier === 'compact' ? await this.#agedPages(ref, old, count) : [];
+    const coarse = coarsened(old, aged, this.#codec);
+    const { entries, fresh: encoded } = pagesOf(state, coarse.known, tier, this.#codec);
+    const fresh = [...coarse.fresh, ...encoded];
     const missing = await store.missing(
       ref.tenant,
       entries.map(({ key }) => key),
@@ -147,7 +151,6 @@ export class Snapshots implements SnapshotService {
       ref.tenant,
       toStore.map(({ entry, bytes }) => ({ key: entry.key, bytes })),
     );
-    const count = tokensOf(state);
     const manifest: Manifest = {
       fingerprint: model.fingerprint,
       ...ref,
@@ -165,6 +168,21 @@ export class Snapshots implements SnapshotService {
       storedBytes: bytes.length + sum(entries, ({ bytes }) => bytes),
       newBytes: bytes.length + sum(toStore, ({ bytes }) => bytes.length),
     };
+  }
+
+  /** One that the store has no more is left out, and so stays as it is known. */
+  async #agedPages({ tenant }: SessionRef, known: readonly PageEntry[], tokens: number): Promise<Page[]> {
+    const { store, layout } = this.#options;
+    const aged = agedPages(known, tokens, layout);
+    if (aged.length === 0) return [];
+    const found = await store.getPages(
+      tenant,
+      aged.map(({ key }) => key),
+    );
+    return aged.flatMap((entry, at) => {
+      const bytes = found[at];
+      return bytes ? [{ entry, bytes }] : [];
+    });
   }
 
   async restore(ref: SessionRef, tokens: readonly number[], next: SessionRef): Promise<RestoreResult> {

@@ -1,8 +1,8 @@
 import { type SessionState, stateLayout } from '@baton/engine';
 import { type KvCacheForm, parseConfig, referenceConfig } from '@baton/hymba';
-import { type CodecTier, codecTiers, type PageEntry } from '@baton/snapshot';
+import { type CodecTier, codecTiers } from '@baton/snapshot';
 import { Codec } from '@baton/snapshot/codec';
-import { pagesOf, stateOf } from '@baton/snapshot/pages';
+import { agedPages, coarsened, type Page, pagesOf, stateOf } from '@baton/snapshot/pages';
 import { noiseState } from '@baton/snapshot/testing';
 import { summarize } from '../engine/report/statistics.ts';
 import type { Cell } from '../engine/report/table.ts';
@@ -27,7 +27,7 @@ export async function* codec({ tokens = 8192, rounds = 5 } = {}): AsyncGenerator
       SessionState,
       SessionState,
     ];
-    let entries: readonly PageEntry[] = [];
+    let pages: readonly Page[] = [];
     for (let round = 0; round <= rounds; round++) {
       const start = process.threadCpuUsage();
       const encoded = pagesOf(state, [], tier, encoder);
@@ -35,14 +35,22 @@ export async function* codec({ tokens = 8192, rounds = 5 } = {}): AsyncGenerator
       const middle = process.threadCpuUsage();
       stateOf(encoded.fresh, encoder, { fingerprint: '', tokens });
       const decoding = microseconds(middle);
-      entries = encoded.entries;
+      pages = encoded.fresh;
       // The first one finds neither compiled code nor memory.
       if (round === 0) continue;
       encode.push(float16 / encoding);
       decode.push(float16 / decoding);
     }
+    const entries = pages.map(({ entry }) => entry);
     const stored = sum(entries, ({ bytes }) => bytes);
-    const added = sum(pagesOf(later, entries, tier, encoder).fresh, ({ bytes }) => bytes.length);
+    const old = tier === 'compact' ? agedPages(entries, tokens + 256, layout) : [];
+    const coarse = coarsened(
+      entries,
+      pages.filter(({ entry }) => old.includes(entry)),
+      encoder,
+    );
+    const { fresh } = pagesOf(later, coarse.known, tier, encoder);
+    const added = sum([...coarse.fresh, ...fresh], ({ bytes }) => bytes.length);
     return {
       tier,
       'KV cache': kvCache,

@@ -7,7 +7,7 @@ import { convert } from '@baton/hymba';
 import { loadTokenizer } from '@baton/hymba/tokenizer';
 import { type CodecTier, codecTiers, type PageEntry } from '@baton/snapshot';
 import { Codec } from '@baton/snapshot/codec';
-import { type Page, pagesOf, stateOf } from '@baton/snapshot/pages';
+import { agedPages, coarsened, type Page, pagesOf, stateOf } from '@baton/snapshot/pages';
 import { tinyStoriesCheckpoint, validationStories } from '@baton/testing';
 import type { Row } from './main.ts';
 import { percentile } from './stream.ts';
@@ -41,7 +41,8 @@ export async function* quality({
       for (const moves of [1, 4, 16]) {
         say(`  ${tier}, ${moves} moves`);
         const divergences: number[] = [];
-        let [loss, rightLoss, same, count] = [0, 0, 0, 0];
+        const same: number[] = [];
+        let [loss, rightLoss, count] = [0, 0, 0];
         for (const [at, ids] of stories.entries()) {
           const found = await run(runner, ids, moves, tier);
           const right = rights[at] as Run;
@@ -54,16 +55,19 @@ export async function* quality({
             rightLoss -= p[next] as number;
             count++;
           }
-          same += found.greedy.filter((token, i) => token === right.greedy[i]).length / greedyTokens;
+          same.push(
+            (100 * found.greedy.filter((token, i) => token === right.greedy[i]).length) / greedyTokens,
+          );
         }
         const change = Math.exp((loss - rightLoss) / count) - 1;
         yield {
           tier,
           moves,
           'perplexity change %': 100 * change,
-          'KL mean': divergences.reduce((sum, value) => sum + value, 0) / divergences.length,
+          'KL mean': mean(divergences),
           'KL p99': percentile(divergences, 0.99),
-          '% of 64 greedy tokens equal': (100 * same) / stories.length,
+          '% of 64 greedy tokens equal': mean(same),
+          'standard error': Math.sqrt(mean(same.map((value) => (value - mean(same)) ** 2)) / same.length),
           stories: stories.length,
         };
       }
@@ -105,13 +109,19 @@ async function run(
     if (!points.has(at)) continue;
     // As workers do it: each tells what is new since it took over, and keeps the pages that it found.
     const from = tokensOf(state) - (tokensOf(state) % 64);
+    const old = tier === 'compact' ? agedPages(entries, at, runner.layout) : [];
+    const coarse = coarsened(
+      entries,
+      pages.filter(({ entry }) => old.includes(entry)),
+      codec,
+    );
     const { entries: next, fresh } = pagesOf(
       [...state, await runner.exportState(slot, from)],
-      entries,
+      coarse.known,
       tier,
       codec,
     );
-    const stored = new Map([...pages, ...fresh].map((page) => [page.entry.key, page]));
+    const stored = new Map([...pages, ...coarse.fresh, ...fresh].map((page) => [page.entry.key, page]));
     pages = next.map(({ key }) => stored.get(key) as Page);
     entries = next;
     state = stateOf(pages, codec, { fingerprint: runner.model.fingerprint, tokens: at });
@@ -133,4 +143,8 @@ function logSoftmax(logits: Float32Array): Float64Array {
   const largest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   const sum = logits.reduce((total, value) => total + Math.exp(value - largest), 0);
   return Float64Array.from(logits, (value) => value - largest - Math.log(sum));
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -5,7 +5,7 @@ import { Quantised } from './quantised.ts';
 import { type Lossy, quantisers } from './quantisers.ts';
 import { Angles, type Rotation } from './rotation.ts';
 import { fill, type Section } from './sections.ts';
-import type { CodecTier } from './tiers.ts';
+import type { PageTier } from './tiers.ts';
 
 /** Rows [heads, count, width] of one cache. */
 export interface Rows {
@@ -44,7 +44,7 @@ export class Codec {
   }
 
   /** Rows of several caches → the sections of a page. Throws `SnapshotRefusal` where a lossy tier meets a number that is none. */
-  encodeRows(caches: readonly RowsWithin[], range: RowRange, tier: CodecTier): Section[] {
+  encodeRows(caches: readonly RowsWithin[], range: RowRange, tier: PageTier): Section[] {
     const { kvHeads, keySize, valueSize } = this.layout;
     const { count } = range;
     const memory = this.#memory;
@@ -75,7 +75,7 @@ export class Codec {
   }
 
   /** Throws `SnapshotRefusal` for sections of another size. */
-  decodeRows(sections: readonly Uint8Array[], caches: number, range: RowRange, tier: CodecTier): Rows[] {
+  decodeRows(sections: readonly Uint8Array[], caches: number, range: RowRange, tier: PageTier): Rows[] {
     const { kvHeads, keySize, valueSize } = this.layout;
     const { count } = range;
     const memory = this.#memory;
@@ -111,10 +111,7 @@ export class Codec {
   }
 
   /** The convolution's and the scan's states of all layers → the sections of a page. */
-  encodeRecurrent(
-    { conv, ssm }: Readonly<Record<keyof Recurrent, readonly Float32Array[]>>,
-    tier: CodecTier,
-  ) {
+  encodeRecurrent({ conv, ssm }: Readonly<Record<keyof Recurrent, readonly Float32Array[]>>, tier: PageTier) {
     const memory = this.#memory;
     memory.clear();
     if (tier === 'exact') {
@@ -132,7 +129,7 @@ export class Codec {
     return codes.sections;
   }
 
-  decodeRecurrent(sections: readonly Uint8Array[], tier: CodecTier): Recurrent {
+  decodeRecurrent(sections: readonly Uint8Array[], tier: PageTier): Recurrent {
     const { layers } = this.layout;
     const memory = this.#memory;
     memory.clear();

@@ -1,4 +1,4 @@
-import type { CodecTier } from './tiers.ts';
+import type { PageTier } from './tiers.ts';
 
 /** A uniform quantiser with codes from `-limit` to `limit`. */
 export interface Quantiser {
@@ -19,7 +19,7 @@ const coarseScale = 0xf_ffff;
 const sixteenBits: Quantiser = { limit: 32_767, step: 0, coarse: fineScale };
 const eightBits = (step: number, coarse: number): Quantiser => ({ limit: 127, step, coarse });
 
-export type Lossy = Exclude<CodecTier, 'exact'>;
+export type Lossy = Exclude<PageTier, 'exact'>;
 
 /**
  * A Gaussian takes about log2(4.13 ÷ step) bits a value after entropy coding, and what is spread less evenly takes fewer:
@@ -27,5 +27,6 @@ export type Lossy = Exclude<CodecTier, 'exact'>;
  */
 export const quantisers: Readonly<Record<Lossy, Readonly<Record<'rows' | 'recurrent', Quantiser>>>> = {
   int8: { rows: eightBits(0.025, fineScale), recurrent: sixteenBits },
-  compact: { rows: eightBits(0.5, coarseScale), recurrent: eightBits(0, fineScale) },
+  compact: { rows: eightBits(0.27, coarseScale), recurrent: eightBits(0.05, fineScale) },
+  coarse: { rows: eightBits(0.8, coarseScale), recurrent: eightBits(0.05, fineScale) },
 };

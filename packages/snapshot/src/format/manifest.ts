@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type CodecTier, codecTiers } from '../codec/tiers.ts';
+import { type PageTier, pageTiers } from '../codec/tiers.ts';
 import { SnapshotRefusal } from '../refusal.ts';
 import { isEncrypted } from '../stores/encrypted-store.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
@@ -34,7 +34,7 @@ export function encodeManifest(manifest: Manifest): Uint8Array<ArrayBuffer> {
   writer.bytes(Buffer.from(manifest.fingerprint, 'hex')).bytes(owner(manifest));
   writer.u32(manifest.tokens).bytes(Buffer.from(manifest.tokenHash, 'hex')).u32(manifest.pages.length);
   for (const page of manifest.pages) {
-    writer.u8(partNames.indexOf(page.part), codecTiers.indexOf(page.tier), page.group, 0);
+    writer.u8(partNames.indexOf(page.part), pageTiers.indexOf(page.tier), page.group, 0);
     writer.u32(page.first).u32(page.count).u32(page.bytes).u32(page.rawBytes);
     writer.bytes(Buffer.from(page.key, 'hex'));
   }
@@ -83,7 +83,7 @@ export function decodeManifest(
 
 function readPage(reader: ByteReader): PageEntry {
   const part = partNames[reader.u8()] as PartName;
-  const tier = codecTiers[reader.u8()] as CodecTier;
+  const tier = pageTiers[reader.u8()] as PageTier;
   const group = reader.u8();
   reader.u8();
   const [first, count, bytes, rawBytes] = [reader.u32(), reader.u32(), reader.u32(), reader.u32()];

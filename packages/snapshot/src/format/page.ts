@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import type { Section } from '../codec/sections.ts';
-import { type CodecTier, codecTiers } from '../codec/tiers.ts';
+import { type PageTier, pageTiers } from '../codec/tiers.ts';
 import { SnapshotRefusal } from '../refusal.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 
@@ -12,7 +12,7 @@ export type PartName = (typeof partNames)[number];
 /** Which values a page has, and how they are encoded. */
 export interface PageHead {
   readonly part: PartName;
-  readonly tier: CodecTier;
+  readonly tier: PageTier;
   /** Of `kv`: number of the group of caches, see `cacheGroups`. Else 0. */
   readonly group: number;
   /** Tokens that it is of: rows `first` … `first + count - 1`, or the state after `first` tokens and no rows. */
@@ -21,7 +21,7 @@ export interface PageHead {
 }
 
 const magic = 0x47505442; // "BTPG"
-const version = 3;
+const version = 4;
 /**
  * What is compressed are codes and exponents, which repeat by chance only: matches are not worth looking for, and the
  * frequencies of their bytes are. `fast` with long matches and a small table comes closest to that.
@@ -40,7 +40,7 @@ export function sealPage(head: PageHead, sections: readonly Section[]): Uint8Arr
   const stored = sections.map(({ bytes, compress }) => (compress ? compressed(bytes) : bytes));
   const writer = new ByteWriter()
     .u32(magic)
-    .u8(version, partNames.indexOf(head.part), codecTiers.indexOf(head.tier), head.group)
+    .u8(version, partNames.indexOf(head.part), pageTiers.indexOf(head.tier), head.group)
     .u32(head.first)
     .u32(head.count)
     .u8(sections.length);
@@ -66,7 +66,7 @@ export function openPage(bytes: Uint8Array): {
     throw new SnapshotRefusal('older_version', `a page has version ${found}; this Baton reads ${version}`);
   }
   const part = partNames[reader.u8()];
-  const tier = codecTiers[reader.u8()];
+  const tier = pageTiers[reader.u8()];
   if (!part || !tier) throw new SnapshotRefusal('corrupted', 'a page is of an unknown part or tier');
   const head = { part, tier, group: reader.u8(), first: reader.u32(), count: reader.u32() };
   const sizes = Array.from({ length: reader.u8() }, () => ({ raw: reader.u32(), stored: reader.u32() }));
