@@ -38,8 +38,9 @@ it('shows a snapshot part by part', async () => {
   const { code, stdout } = await inspect('--tenant', 'acme', 'resp_1');
   expect(code).toBe(0);
   expect(stdout).toContain('resp_1 of acme: 200 tokens, 8 pages, model abababababab…');
-  // Three whole pages and a last one of all tokens; of the window's tokens one whole page, one cut by it, and a last one.
-  expect(stdout).toMatch(/^kv +0 +compact +3 +0–191 .* B? *[\d.]+$/m);
+  // Three whole pages, one of them old, and a last one of all tokens; of the window's tokens one whole page, one cut by it, and a last one.
+  expect(stdout).toMatch(/^kv +0 +coarse +1 +0–63 .* B? *[\d.]+$/m);
+  expect(stdout).toMatch(/^kv +0 +compact +2 +64–191 /m);
   expect(stdout).toMatch(/^kv +1 +compact +2 +100–191 /m);
   expect(stdout).toMatch(/^kv +1 +int8 +1 +192–199 /m);
   expect(stdout).toMatch(/^recurrent +compact +1 /m);
