@@ -164,6 +164,26 @@ describe('a snapshot', () => {
     expect(tokensOf(await restored(open('compact'), ids(400)))).toBe(240);
   });
 
+  it('does not make a page coarse whose bytes are damaged', async () => {
+    const owner = open('compact');
+    const state = [upTo(history, 150, 0)];
+    await owner.save(ref, state, ids(400));
+    const stored = await store.getManifest(ref.tenant, ref.session);
+    const [page] = decodeManifest(stored?.bytes ?? new Uint8Array(), ref).pages;
+    const file = join(folder, 'acme', 'pages', String(page?.key));
+    const { head, sections } = openPage(await readFile(file));
+    // Another code: still a page, but not the one that its key says.
+    const codes = sections.map((bytes, at) => ({
+      bytes: at === 1 ? bytes.map((byte, i) => (i === 7 ? byte ^ 0x55 : byte)) : bytes,
+      compress: true,
+    }));
+    await writeFile(file, sealPage(head, codes));
+    state.push(upTo(history, 200, 128));
+    expect(await owner.save(ref, state, ids(400))).toMatchObject({ kind: 'failed', reason: 'corrupted' });
+    expect(await owner.save(ref, [upTo(history, 200, 0)], ids(400))).toMatchObject({ kind: 'saved' });
+    expect(tokensOf(await restored(open('compact'), ids(400)))).toBe(200);
+  });
+
   it('stores only what is new, however it came', async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -179,10 +179,21 @@ export class Snapshots implements SnapshotService {
       tenant,
       aged.map(({ key }) => key),
     );
-    return aged.flatMap((entry, at) => {
+    const pages = aged.flatMap((entry, at): Page[] => {
       const bytes = found[at];
       return bytes ? [{ entry, bytes }] : [];
     });
+    await this.#refuseDamaged(tenant, pages);
+    return pages;
+  }
+
+  /** Takes pages that are not what their keys say out of the store, and throws `SnapshotRefusal` (`corrupted`). */
+  async #refuseDamaged(tenant: string, pages: readonly Page[]): Promise<void> {
+    const damaged = pages.filter(({ entry, bytes }) => pageKey(bytes) !== entry.key);
+    if (damaged.length === 0) return;
+    const keys = damaged.map(({ entry }) => entry.key);
+    await this.#options.store.removePages(tenant, keys);
+    throw new SnapshotRefusal('corrupted', `page ${keys.join(', ')} is damaged`);
   }
 
   async restore(ref: SessionRef, tokens: readonly number[], next: SessionRef): Promise<RestoreResult> {
@@ -240,12 +251,7 @@ export class Snapshots implements SnapshotService {
       if (!bytes) throw new SnapshotRefusal('page_missing', `page ${entry.key} is not in the store`);
       return { entry, bytes };
     });
-    const damaged = pages.filter(({ entry, bytes }) => pageKey(bytes) !== entry.key);
-    if (damaged.length > 0) {
-      const keys = damaged.map(({ entry }) => entry.key);
-      await store.removePages(ref.tenant, keys);
-      throw new SnapshotRefusal('corrupted', `page ${keys.join(', ')} is damaged`);
-    }
+    await this.#refuseDamaged(ref.tenant, pages);
     const state = stateOf(pages, this.#codec, { fingerprint: model.fingerprint, tokens: count });
     checkSessionState(state, layout, model);
     const same = keyOf(ref) === keyOf(next);
