@@ -38,7 +38,8 @@ describe('GrammarChecks', () => {
       await checks.check(tenant, strings(maxLength), 'schema');
       order.push(tenant);
     };
-    await Promise.all([...[51, 52, 53, 54].map((length) => check('acme', length)), check('lone', 61)]);
+    // The same one as another tenant's last, too.
+    await Promise.all([...[51, 52, 53, 54].map((length) => check('acme', length)), check('lone', 54)]);
     expect(order.indexOf('lone')).toBeLessThanOrEqual(1);
   });
 

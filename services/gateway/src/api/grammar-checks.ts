@@ -13,9 +13,9 @@ const kept = 1000;
  * a single one is on the thread at a time, so that those of others wait for no more than that.
  */
 export class GrammarChecks {
-  /** By a hash of what was compiled; the one used last comes last. */
+  /** By a hash of tenant and grammar, so that nobody waits in another's turn; the one used last comes last. */
   readonly #results = new Map<string, Promise<Refusal | null>>();
-  /** The last one of each tenant that has any under way. */
+  /** By tenant, what it asked for last, while that is under way: its next one waits for it. */
   readonly #tails = new Map<string, Promise<unknown>>();
   /** What the thread has not answered yet; it answers in order. */
   readonly #asked: PromiseWithResolvers<Refusal | null>[] = [];
@@ -29,7 +29,7 @@ export class GrammarChecks {
     functionParams: readonly string[] = [],
   ): Promise<void> {
     const given = JSON.stringify([source, param, functionParams]);
-    const key = createHash('sha256').update(given).digest('base64');
+    const key = createHash('sha256').update(`${tenant}\0${given}`).digest('base64');
     const result = this.#results.get(key) ?? this.#inTurn(tenant, given);
     this.#results.delete(key);
     this.#results.set(key, result);
