@@ -69,18 +69,16 @@ export class ServiceProcess {
  * before it is listened on.
  */
 export async function freePort(): Promise<number> {
-  const [least, most] = [16_000, 32_000];
   for (;;) {
-    const port = randomInt(least, most);
+    const port = randomInt(16_000, 32_000);
     const server = createServer().listen(port, '127.0.0.1');
-    const isFree = await once(server, 'listening').then(
-      () => true,
-      () => false,
-    );
-    server.close();
-    if (isFree) {
-      await once(server, 'close');
+    try {
+      await once(server, 'listening');
       return port;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    } finally {
+      await new Promise((closed) => server.close(closed));
     }
   }
 }

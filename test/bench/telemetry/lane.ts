@@ -48,4 +48,8 @@ async function measure({ pairs, rounds }: Omit<LaneOptions, 'cores'>): Promise<v
   process.send?.(measured, () => process.exit());
 }
 
-if (import.meta.main) await measure(JSON.parse(process.argv[2] ?? ''));
+if (import.meta.main) {
+  // One that failed ends the benchmark, and that ends the others.
+  process.once('disconnect', () => process.exit(1));
+  await measure(JSON.parse(process.argv[2] ?? ''));
+}
