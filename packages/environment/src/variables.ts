@@ -107,7 +107,7 @@ export const variables = {
     )
     .transform((keys) => keys.split(','))
     .optional(),
-  /** How much a snapshot keeps: exact (every bit), int8, or compact (about 3 bits a key or value). */
+  /** How much a snapshot keeps: exact (every bit), int8, or compact (4 bits a recent key or value, 2.5 an old one). */
   BATON_SNAPSHOT_CODEC: z
     .enum(['exact', 'int8', 'compact'], 'must be exact, int8 or compact')
     .default('exact'),

@@ -45,7 +45,6 @@ export function pagesOf(
     fresh.push(page);
     entries.push(page.entry);
   };
-  const age = oldAge(layout);
   for (const [group, { window, caches }] of cacheGroups(layout).entries()) {
     const lowest = Math.max(0, tokens - (window ?? tokens));
     for (let start = lowest - (lowest % pageTokens); start < tokens; start += pageTokens) {
@@ -61,8 +60,8 @@ export function pagesOf(
       const { rows, range } = rowsOf(state, caches, { start, first, end });
       // The last page is encoded again and again, and what is newest matters most.
       const isWhole = end - start === pageTokens;
-      const isOld = window === null && end + age <= tokens;
-      const pageTier = tier !== 'compact' ? tier : !isWhole ? 'int8' : isOld ? 'coarse' : tier;
+      const ofWhole = isOld(layout, window, tokens - end) ? 'coarse' : 'compact';
+      const pageTier = tier !== 'compact' ? tier : isWhole ? ofWhole : 'int8';
       const sections = codec.encodeRows(rows, range, pageTier);
       const raw = 4 * layout.kvHeads * (layout.keySize + layout.valueSize) * range.count * caches.length;
       add(seal({ part: 'kv', tier: pageTier, group, ...range }, sections, raw));
@@ -76,33 +75,44 @@ export function pagesOf(
 }
 
 /**
- * How many tokens a page of all tokens' keys and values is behind before it is old: where the model has caches with a window, it
- * looks more closely at what is in that.
+ * Whether a whole page of caches with this window, of tokens that are `behind` the last one, is old. Only one of all tokens can
+ * be, once it is further back than a model with windows looks in most of its layers.
  */
-function oldAge({ windows }: StateLayout): number {
-  return Math.min(...windows.map((window) => window ?? Number.POSITIVE_INFINITY), 1024);
+function isOld({ windows }: StateLayout, window: number | null, behind: number): boolean {
+  return window === null && behind >= Math.min(1024, ...windows.filter((some) => some !== null));
 }
 
-/** Those of `known` that have become old at `tokens` tokens, and are to be made `coarse`. */
+/** Those of `known` that are `compact` and have become old at `tokens` tokens. */
 export function agedPages(known: readonly PageEntry[], tokens: number, layout: StateLayout): PageEntry[] {
   const groups = cacheGroups(layout);
-  const age = oldAge(layout);
-  return known.filter(
-    ({ part, tier, group, first, count }) =>
-      part === 'kv' && tier === 'compact' && groups[group]?.window === null && first + count + age <= tokens,
-  );
+  return known.filter(({ part, tier, group, first, count }) => {
+    const window = groups[group]?.window;
+    return (
+      part === 'kv' &&
+      tier === 'compact' &&
+      window !== undefined &&
+      isOld(layout, window, tokens - first - count)
+    );
+  });
 }
 
 /**
- * `known` with those of `aged` in fewer bits. `fresh` are these. Throws `SnapshotRefusal` for a page that does not fit its entry.
+ * `known`, with those of `pages` that are `agedPages` at `tokens` tokens made coarse: `fresh` are these. Throws `SnapshotRefusal`
+ * for a page that does not fit its entry.
  */
 export function coarsened(
   known: readonly PageEntry[],
-  aged: readonly Page[],
+  pages: readonly Page[],
+  tokens: number,
   codec: Codec,
 ): { readonly known: readonly PageEntry[]; readonly fresh: readonly Page[] } {
-  const coarse = new Map(aged.map((page) => [page.entry, coarsenedPage(page, codec)]));
-  return { known: known.map((entry) => coarse.get(entry)?.entry ?? entry), fresh: [...coarse.values()] };
+  const aged = new Set(agedPages(known, tokens, codec.layout).map(({ key }) => key));
+  const coarse = new Map(
+    pages
+      .filter(({ entry }) => aged.has(entry.key))
+      .map((page) => [page.entry.key, coarsenedPage(page, codec)] as const),
+  );
+  return { known: known.map((entry) => coarse.get(entry.key)?.entry ?? entry), fresh: [...coarse.values()] };
 }
 
 function coarsenedPage({ entry, bytes }: Page, codec: Codec): Page {

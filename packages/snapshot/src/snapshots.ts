@@ -133,7 +133,7 @@ export class Snapshots implements SnapshotService {
     const { store, tier, model } = this.#options;
     const count = tokensOf(state);
     const aged = tier === 'compact' ? await this.#agedPages(ref, old, count) : [];
-    const coarse = coarsened(old, aged, this.#codec);
+    const coarse = coarsened(old, aged, count, this.#codec);
     const { entries, fresh: encoded } = pagesOf(state, coarse.known, tier, this.#codec);
     const fresh = [...coarse.fresh, ...encoded];
     const missing = await store.missing(
@@ -170,7 +170,7 @@ export class Snapshots implements SnapshotService {
     };
   }
 
-  /** One that the store has no more is left out, and so stays as it is known. */
+  /** One that the store has no more is left out, and so stays as it is known. Throws `SnapshotRefusal` for damaged ones. */
   async #agedPages({ tenant }: SessionRef, known: readonly PageEntry[], tokens: number): Promise<Page[]> {
     const { store, layout } = this.#options;
     const aged = agedPages(known, tokens, layout);

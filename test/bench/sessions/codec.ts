@@ -2,7 +2,7 @@ import { type SessionState, stateLayout } from '@baton/engine';
 import { type KvCacheForm, parseConfig, referenceConfig } from '@baton/hymba';
 import { type CodecTier, codecTiers } from '@baton/snapshot';
 import { Codec } from '@baton/snapshot/codec';
-import { agedPages, coarsened, type Page, pagesOf, stateOf } from '@baton/snapshot/pages';
+import { coarsened, type Page, pagesOf, stateOf } from '@baton/snapshot/pages';
 import { noiseState } from '@baton/snapshot/testing';
 import { summarize } from '../engine/report/statistics.ts';
 import type { Cell } from '../engine/report/table.ts';
@@ -43,12 +43,7 @@ export async function* codec({ tokens = 8192, rounds = 5 } = {}): AsyncGenerator
     }
     const entries = pages.map(({ entry }) => entry);
     const stored = sum(entries, ({ bytes }) => bytes);
-    const old = tier === 'compact' ? agedPages(entries, tokens + 256, layout) : [];
-    const coarse = coarsened(
-      entries,
-      pages.filter(({ entry }) => old.includes(entry)),
-      encoder,
-    );
+    const coarse = coarsened(entries, pages, tokens + 256, encoder);
     const { fresh } = pagesOf(later, coarse.known, tier, encoder);
     const added = sum([...coarse.fresh, ...fresh], ({ bytes }) => bytes.length);
     return {

@@ -7,7 +7,7 @@ import { convert } from '@baton/hymba';
 import { loadTokenizer } from '@baton/hymba/tokenizer';
 import { type CodecTier, codecTiers, type PageEntry } from '@baton/snapshot';
 import { Codec } from '@baton/snapshot/codec';
-import { agedPages, coarsened, type Page, pagesOf, stateOf } from '@baton/snapshot/pages';
+import { coarsened, type Page, pagesOf, stateOf } from '@baton/snapshot/pages';
 import { tinyStoriesCheckpoint, validationStories } from '@baton/testing';
 import type { Row } from './main.ts';
 import { percentile } from './stream.ts';
@@ -109,12 +109,7 @@ async function run(
     if (!points.has(at)) continue;
     // As workers do it: each tells what is new since it took over, and keeps the pages that it found.
     const from = tokensOf(state) - (tokensOf(state) % 64);
-    const old = tier === 'compact' ? agedPages(entries, at, runner.layout) : [];
-    const coarse = coarsened(
-      entries,
-      pages.filter(({ entry }) => old.includes(entry)),
-      codec,
-    );
+    const coarse = coarsened(entries, pages, at, codec);
     const { entries: next, fresh } = pagesOf(
       [...state, await runner.exportState(slot, from)],
       coarse.known,
