@@ -116,6 +116,7 @@ describe('where a state came from', () => {
     });
     expect(state).toMatchObject({ epoch: 2, releases: 1 });
     await receiver.waitFor((span) => span.name === 'append finish' && span.traceId === traceId);
+    await expect.poll(() => inTrace(traceId).filter(({ name }) => name === 'decode')).toHaveLength(2);
     const spans = inTrace(traceId);
     const first = spans.find(({ name }) => name === 'append claimed');
     for (const name of ['claim', 'restore', 'prefill', 'decode']) {
