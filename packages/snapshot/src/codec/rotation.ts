@@ -34,10 +34,10 @@ export class Angles {
     const sign = direction === 'back' ? -1 : 1;
     const [cos, sin] = [memory.take(4 * length), memory.take(4 * length)];
     const [cosines, sines] = [memory.floats(cos, length), memory.floats(sin, length)];
-    for (let i = 0; i < half; i++) {
-      // cos (a + b) = cos a cos b − sin a sin b, sin (a + b) = sin a cos b + cos a sin b
-      const [c, s] = [start.cos[i] as number, start.sin[i] as number];
-      for (let at = i; at < length; at += half) {
+    for (let at = 0; at < length; ) {
+      for (let i = 0; i < half; i++, at++) {
+        // cos (a + b) = cos a cos b − sin a sin b, sin (a + b) = sin a cos b + cos a sin b
+        const [c, s] = [start.cos[i] as number, start.sin[i] as number];
         const [a, b] = [stepCos[at] as number, stepSin[at] as number];
         cosines[at] = c * a - s * b;
         sines[at] = sign * (s * a + c * b);
