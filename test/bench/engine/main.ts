@@ -1,4 +1,4 @@
-/** `npm run bench:engine`: see test/bench/README.md. Progress goes to stderr, the report to stdout. */
+/** `npm run bench:engine`: see test/bench/engine/README.md. Progress goes to stderr, the report to stdout. */
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';

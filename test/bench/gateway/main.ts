@@ -1,4 +1,4 @@
-/** `npm run bench:gateway`: see test/bench/README.md. Progress goes to stderr, the report to stdout. */
+/** `npm run bench:gateway`: see test/bench/gateway/README.md. Progress goes to stderr, the report to stdout. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';

@@ -9,17 +9,25 @@ import type { Cell } from '../engine/report/table.ts';
 
 /**
  * Stored bytes and speeds of each tier for a session of the 1.5B's sizes, whose state is Gaussian noise, keys with channels
- * of unequal sizes; keys and values are rounded as an engine with that KV cache leaves them. Speeds are bytes of the state as float16 ÷ the time that the encoding thread had a core, hashing and
- * compressing included.
+ * of unequal sizes; keys and values are rounded as an engine with that KV cache leaves them. Speeds are bytes of the state as
+ * float16 ÷ the time that the encoding thread had a core, hashing and compressing included.
  */
-export async function* codec({ tokens = 8192, rounds = 5 } = {}): AsyncGenerator<Record<string, Cell>> {
+export async function* codec({
+  tokens = 8192,
+  rounds = 5,
+  tiers = codecTiers,
+}: {
+  tokens?: number;
+  rounds?: number;
+  tiers?: readonly CodecTier[];
+} = {}): AsyncGenerator<Record<string, Cell>> {
   const layout = stateLayout(parseConfig(JSON.stringify(await referenceConfig('hymba-1.5b')), 'hymba-1.5b'));
   const encoder = new Codec(layout);
   const float16 = 2 * countOf(noiseState(layout, tokens, ''));
   /** Llama-3.2-3B: 28 layers of 8 KV heads of 128, keys and values, as float16. */
   const llama = 2 * 28 * 2 * 8 * 128 * tokens;
-  for (const tier of codecTiers) yield measure(tier, 'float16');
-  yield measure('exact', 'float32');
+  for (const tier of tiers) yield measure(tier, 'float16');
+  if (tiers.includes('exact')) yield measure('exact', 'float32');
 
   function measure(tier: CodecTier, kvCache: KvCacheForm): Record<string, Cell> {
     const [encode, decode]: [number[], number[]] = [[], []];

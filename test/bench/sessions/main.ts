@@ -1,7 +1,8 @@
-/** `npm run bench:sessions`: see test/bench/README.md. Progress goes to stderr, the report to stdout. */
+/** `npm run bench:sessions`: see test/bench/sessions/README.md. Progress goes to stderr, the report to stdout. */
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { codecTiers } from '@baton/snapshot';
 import { describeMachine } from '../engine/machine/describe.ts';
 import { type Cell, formatNumber, formatTable } from '../engine/report/table.ts';
 import { codec } from './codec.ts';
@@ -27,14 +28,15 @@ export type Row = Readonly<Record<string, Cell>>;
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
 const { values } = parseArgs({
-  options: { only: { type: 'string' }, rounds: { type: 'string' }, json: { type: 'string' } },
+  options: {
+    only: { type: 'string' },
+    rounds: { type: 'string' },
+    tiers: { type: 'string' },
+    json: { type: 'string' },
+  },
 });
-const wanted = (values.only?.split(',') ?? Object.keys(parts)) as Part[];
-const unknown = wanted.find((part) => !(part in parts));
-if (unknown !== undefined) {
-  say(`--only does not know "${unknown}"; it takes ${Object.keys(parts).join(', ')}`);
-  process.exit(1);
-}
+const wanted = chosen('only', Object.keys(parts) as Part[]);
+const tiers = chosen('tiers', codecTiers);
 const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
 const machine = await describeMachine();
 const command = `npm run bench:sessions -- ${process.argv.slice(2).join(' ')}`.trim();
@@ -52,7 +54,8 @@ const report: Record<string, Row[]> = {};
 for (const part of wanted) {
   say(`${part} …`);
   const rows: Row[] = [];
-  for await (const row of parts[part]({ ...(rounds !== undefined && { rounds }), say })) rows.push(row);
+  for await (const row of parts[part]({ ...(rounds !== undefined && { rounds }), tiers, say }))
+    rows.push(row);
   report[part] = rows;
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const cells = rows.map((row) => columns.map((column) => row[column] ?? null));
@@ -64,3 +67,12 @@ if (values.json !== undefined) {
 }
 // What a killed worker leaves open would keep this process alive.
 process.exit();
+
+/** All of `all`, or those that the option names. */
+function chosen<T extends string>(option: 'only' | 'tiers', all: readonly T[]): readonly T[] {
+  const names = values[option]?.split(',') as T[] | undefined;
+  const unknown = names?.find((name) => !all.includes(name));
+  if (unknown === undefined) return names ?? all;
+  say(`--${option} does not know "${unknown}"; it takes ${all.join(', ')}`);
+  process.exit(1);
+}

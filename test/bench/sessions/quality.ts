@@ -16,28 +16,33 @@ import { percentile } from './stream.ts';
 const first = 70;
 const greedyTokens = 64;
 
-/** What a tier costs: every story is moved `moves` times, its state through pages each time, and scored as it goes. */
+/**
+ * What a tier costs: each of the first `rounds` stories is moved `moves` times, its state through pages each time, and scored
+ * as it goes.
+ */
 export async function* quality({
   rounds = 60,
+  tiers = codecTiers,
   say,
 }: {
   rounds?: number;
+  tiers?: readonly CodecTier[];
   say: (line: string) => void;
 }): AsyncGenerator<Row> {
   const folder = await mkdtemp(join(tmpdir(), 'baton-quality-'));
   await convert(tinyStoriesCheckpoint(), join(folder, 'model'));
-  const runner = await ModelRunner.open(join(folder, 'model'), { threads: 2, slots: 1 });
+  const runner = await ModelRunner.open(join(folder, 'model'), { threads: 1, slots: 1 });
   try {
     const tokenizer = await loadTokenizer(tinyStoriesCheckpoint());
     const text = await readFile(validationStories(), 'utf8');
     const stories = text
       .split('<|endoftext|>')
       .map((story) => tokenizer.encode(story.trim()))
-      .filter((ids) => ids.length > first + 40)
+      .filter((ids) => ids.length > first + 40 && ids.length + greedyTokens <= runner.model.contextLength)
       .slice(0, rounds);
     const rights = [];
     for (const ids of stories) rights.push(await run(runner, ids, 0, 'exact'));
-    for (const tier of codecTiers) {
+    for (const tier of tiers) {
       for (const moves of [1, 4, 16]) {
         say(`  ${tier}, ${moves} moves`);
         const divergences: number[] = [];

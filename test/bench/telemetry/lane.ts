@@ -35,7 +35,7 @@ export function runLane({ cores, ...options }: LaneOptions, say: (line: string) 
 
 async function measure({ pairs, rounds }: Omit<LaneOptions, 'cores'>): Promise<void> {
   const sink = await startSink();
-  const measured: Measured = { decode: [], gateway: [] };
+  const measured: Measured = { decode: [], short: [], long: [] };
   for (let pair = 0; pair < pairs; pair++) {
     process.send?.(`pair ${pair + 1} of ${pairs}`);
     // What does not divide goes to the first pairs.

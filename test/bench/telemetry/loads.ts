@@ -8,8 +8,6 @@ import { type System, type SystemOptions, startSystem } from '../../support/syst
 const model = 'hymba-tiny-stories';
 const streams = 4;
 const tokens = 200;
-const requests = 128;
-const requestTokens = 8;
 const atOnce = 32;
 /** Of the scripted engine: so little that the gateway is what an answer waits for. */
 const stepMs = 1;
@@ -29,10 +27,13 @@ export interface Target {
 
 export const loads = {
   decode: { start: startDecoding, run: decodeLoad },
-  gateway: { start: startAnswering, run: gatewayLoad },
+  /** Answers as short as to make a request cost more than its tokens. */
+  short: { start: startAnswering, run: answers({ requests: 128, tokens: 8 }) },
+  /** Answers of some sentences, such as most are. */
+  long: { start: startAnswering, run: answers({ requests: 64, tokens: 128 }) },
 };
 export type Load = keyof typeof loads;
-export const loadNames = ['decode', 'gateway'] as const satisfies Load[];
+export const loadNames = ['decode', 'short', 'long'] as const satisfies Load[];
 
 async function startDecoding(options: SystemOptions): Promise<Target> {
   const system = await startSystem(options);
@@ -90,23 +91,25 @@ async function decodeLoad(system: System): Promise<Done> {
   }
 }
 
-/** Short answers, as server-sent events, 32 at a time. */
-async function gatewayLoad(system: System): Promise<Done> {
-  const start = performance.now();
-  let left = requests;
-  await Promise.all(
-    Array.from({ length: atOnce }, async () => {
-      while (left-- > 0) {
-        await post(system, {
-          input: 'Tell me a story.',
-          max_output_tokens: requestTokens,
-          ignore_eos: true,
-          stream: true,
-        });
-      }
-    }),
-  );
-  return { units: requests, seconds: (performance.now() - start) / 1000 };
+/** Answers as server-sent events, 32 at a time. */
+function answers({ requests, tokens }: { requests: number; tokens: number }) {
+  return async (system: System): Promise<Done> => {
+    const start = performance.now();
+    let left = requests;
+    await Promise.all(
+      Array.from({ length: atOnce }, async () => {
+        while (left-- > 0) {
+          await post(system, {
+            input: 'Tell me a story.',
+            max_output_tokens: tokens,
+            ignore_eos: true,
+            stream: true,
+          });
+        }
+      }),
+    );
+    return { units: requests, seconds: (performance.now() - start) / 1000 };
+  };
 }
 
 async function post(system: System, body: object): Promise<string> {

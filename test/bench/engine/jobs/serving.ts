@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import { linearsGraph, openModel } from '@baton/hymba';
 import { summarize } from '../report/statistics.ts';
 import { openEngine, promptOf, streamOf } from './engine-streams.ts';
@@ -18,6 +20,8 @@ export async function* serving(
   effort: Effort,
 ): AsyncGenerator<Row> {
   const { weightBytes } = linearsGraph(await openModel(subject.folder));
+  // The first thread of a process keeps Node busy for some ms, whatever it is to run: that is not opening a model.
+  await once(new Worker('', { eval: true }), 'exit');
   const delay = new LoopDelay();
   const started = performance.now();
   const engine = await openEngine(subject.folder, effort, Math.max(...batches));
