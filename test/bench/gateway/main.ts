@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { chosen } from '../chosen.ts';
 import { describeMachine } from '../engine/machine/describe.ts';
 import { formatNumber, formatTable } from '../engine/report/table.ts';
 import { latency, memory, type Row, throughput, ttft } from './parts.ts';
@@ -26,12 +27,7 @@ const { values } = parseArgs({
     json: { type: 'string' },
   },
 });
-const wanted = (values.only?.split(',') ?? Object.keys(parts)) as Part[];
-const unknown = wanted.find((part) => !(part in parts));
-if (unknown !== undefined) {
-  say(`--only does not know "${unknown}"; it takes ${Object.keys(parts).join(', ')}`);
-  process.exit(1);
-}
+const wanted = chosen('only', values.only, Object.keys(parts) as Part[]);
 const seconds = Number(values.seconds ?? 15);
 if (!(seconds > 0)) {
   say(`--seconds ${values.seconds} must be a number above 0`);

@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { chosen } from '../chosen.ts';
 import { describeMachine } from '../engine/machine/describe.ts';
 import { type Cell, formatNumber, formatTable } from '../engine/report/table.ts';
 import { bandwidth } from './bandwidth.ts';
@@ -52,12 +53,7 @@ const { values } = parseArgs({
     json: { type: 'string' },
   },
 });
-const wanted = (values.only?.split(',') ?? Object.keys(parts)) as Part[];
-const unknown = wanted.find((part) => !(part in parts));
-if (unknown !== undefined) {
-  say(`--only does not know "${unknown}"; it takes ${Object.keys(parts).join(', ')}`);
-  process.exit(1);
-}
+const wanted = chosen('only', values.only, Object.keys(parts) as Part[]);
 const settings: Settings = {
   cache: resolve(values.cache ?? join(import.meta.dirname, '../../../.baton/bench')),
   batches: numbers(values.batches),

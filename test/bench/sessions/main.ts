@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { codecTiers } from '@baton/snapshot';
+import { chosen } from '../chosen.ts';
 import { describeMachine } from '../engine/machine/describe.ts';
 import { type Cell, formatNumber, formatTable } from '../engine/report/table.ts';
 import { codec } from './codec.ts';
@@ -35,8 +36,8 @@ const { values } = parseArgs({
     json: { type: 'string' },
   },
 });
-const wanted = chosen('only', Object.keys(parts) as Part[]);
-const tiers = chosen('tiers', codecTiers);
+const wanted = chosen('only', values.only, Object.keys(parts) as Part[]);
+const tiers = chosen('tiers', values.tiers, codecTiers);
 const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
 const machine = await describeMachine();
 const command = `npm run bench:sessions -- ${process.argv.slice(2).join(' ')}`.trim();
@@ -67,12 +68,3 @@ if (values.json !== undefined) {
 }
 // What a killed worker leaves open would keep this process alive.
 process.exit();
-
-/** All of `all`, or those that the option names. */
-function chosen<T extends string>(option: 'only' | 'tiers', all: readonly T[]): readonly T[] {
-  const names = values[option]?.split(',') as T[] | undefined;
-  const unknown = names?.find((name) => !all.includes(name));
-  if (unknown === undefined) return names ?? all;
-  say(`--${option} does not know "${unknown}"; it takes ${all.join(', ')}`);
-  process.exit(1);
-}

@@ -1,15 +1,16 @@
 import { spawn } from 'node:child_process';
-import { type Load, loadNames } from './loads.ts';
+import type { Load } from './loads.ts';
 import { type Block, measurePair } from './pair.ts';
 import { startSink } from './sink.ts';
 
-/** The blocks of each load, pair by pair. */
-export type Measured = Record<Load, Block[][]>;
+/** The blocks of each load that was wanted, pair by pair. */
+export type Measured = Partial<Record<Load, Block[][]>>;
 
 export interface LaneOptions {
   readonly pairs: number;
   /** Blocks of each load, shared out among the pairs. */
   readonly rounds: number;
+  readonly wanted: readonly Load[];
   /** Whose cores it has to itself; null for all. */
   readonly cores: { readonly first: number; readonly last: number } | null;
 }
@@ -33,15 +34,15 @@ export function runLane({ cores, ...options }: LaneOptions, say: (line: string) 
   });
 }
 
-async function measure({ pairs, rounds }: Omit<LaneOptions, 'cores'>): Promise<void> {
+async function measure({ pairs, rounds, wanted }: Omit<LaneOptions, 'cores'>): Promise<void> {
   const sink = await startSink();
-  const measured: Measured = { decode: [], short: [], long: [] };
+  const measured: Record<Load, Block[][]> = { decode: [], long: [], short: [] };
   for (let pair = 0; pair < pairs; pair++) {
     process.send?.(`pair ${pair + 1} of ${pairs}`);
     // What does not divide goes to the first pairs.
     const blocks = Math.floor(rounds / pairs) + (pair < rounds % pairs ? 1 : 0);
     const options = { telemetry: sink.telemetry, blocks, isOdd: pair % 2 === 1 };
-    for (const load of loadNames)
+    for (const load of wanted)
       measured[load].push(await measurePair(load, options, (line) => process.send?.(line)));
   }
   sink.stop();

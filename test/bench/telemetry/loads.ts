@@ -33,7 +33,7 @@ export const loads = {
   long: { start: startAnswering, run: answers({ requests: 64, tokens: 128 }) },
 };
 export type Load = keyof typeof loads;
-export const loadNames = ['decode', 'short', 'long'] as const satisfies Load[];
+export const loadNames = ['decode', 'long', 'short'] as const satisfies Load[];
 
 async function startDecoding(options: SystemOptions): Promise<Target> {
   const system = await startSystem(options);

@@ -3,11 +3,12 @@ import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { chosen } from '../chosen.ts';
 import { describeMachine } from '../engine/machine/describe.ts';
 import { summarize } from '../engine/report/statistics.ts';
 import { type Cell, formatNumber, formatTable } from '../engine/report/table.ts';
 import { estimate } from './estimate.ts';
-import { type Measured, runLane } from './lane.ts';
+import { runLane } from './lane.ts';
 import { type Load, loadNames } from './loads.ts';
 import type { Block, Side } from './pair.ts';
 import { profile } from './profile.ts';
@@ -18,11 +19,13 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '40' },
     pairs: { type: 'string', default: '6' },
     lanes: { type: 'string', default: '1' },
+    only: { type: 'string' },
     profile: { type: 'string' },
     json: { type: 'string' },
   },
 });
 const [rounds, pairs, lanes] = [Number(values.rounds), Number(values.pairs), Number(values.lanes)];
+const wanted = chosen('only', values.only, loadNames);
 const coresOfLane = Math.floor(availableParallelism() / lanes);
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 if (![rounds, pairs, lanes].every((value) => Number.isInteger(value) && value > 0) || rounds < pairs) {
@@ -40,6 +43,11 @@ if (values.profile !== undefined && !profiled) {
   say(`--profile ${values.profile} must be one of ${loadNames.join(', ')}`);
   process.exit(1);
 }
+const titles: Readonly<Record<Load, Readonly<Record<'what' | 'process' | 'unit' | 'goal', string>>>> = {
+  decode: { what: 'tokens of four streams', process: 'worker', unit: 'tokens', goal: '≤ 2 %' },
+  long: { what: 'answers of 128 tokens, 32 at a time', process: 'gateway', unit: 'answers', goal: '≤ 5 %' },
+  short: { what: 'answers of 8 tokens, 32 at a time', process: 'gateway', unit: 'answers', goal: '≤ 5 %' },
+};
 const machine = await describeMachine();
 const command = `npm run bench:telemetry -- ${process.argv.slice(2).join(' ')}`.trimEnd();
 process.stdout.write(
@@ -73,15 +81,13 @@ async function reportCost(): Promise<string> {
     Array.from({ length: lanes }, (_, lane) => {
       const first = lane * coresOfLane;
       const cores = lanes > 1 ? { first, last: first + coresOfLane - 1 } : null;
-      return runLane({ pairs, rounds, cores }, (line) => say(lanes > 1 ? `lane ${lane + 1}: ${line}` : line));
+      return runLane({ pairs, rounds, wanted, cores }, (line) =>
+        say(lanes > 1 ? `lane ${lane + 1}: ${line}` : line),
+      );
     }),
   );
-  const groupsOf = (load: Load) => measured.flatMap((lane) => lane[load]);
-  const groups: Measured = {
-    decode: groupsOf('decode'),
-    short: groupsOf('short'),
-    long: groupsOf('long'),
-  };
+  const groupsOf = (load: Load) => measured.flatMap((lane) => lane[load] ?? []);
+  const groups = Object.fromEntries(wanted.map((load) => [load, groupsOf(load)]));
   if (values.json !== undefined) {
     const json = { command, date: new Date().toISOString(), machine, blocks: groups };
     await writeFile(
@@ -89,17 +95,23 @@ async function reportCost(): Promise<string> {
       `${JSON.stringify(json, null, 2)}\n`,
     );
   }
-  const row = (name: string, load: Load, of: keyof Block[Side], goal: string): Cell[] => {
-    const ofSide = (side: Side) => summarize(groups[load].flat().map((block) => block[side][of]));
-    const cost = (blocks: readonly Block[]) => costOf(blocks, of);
-    const { value, low, high } = estimate(groups[load], cost);
+  const row = (
+    name: string,
+    blocksOfPairs: readonly Block[][],
+    of: keyof Block[Side],
+    goal: string,
+  ): Cell[] => {
+    const blocks = blocksOfPairs.flat();
+    const ofSide = (side: Side) => summarize(blocks.map((block) => block[side][of]));
+    const cost = (some: readonly Block[]) => costOf(some, of);
+    const { value, low, high } = estimate(blocksOfPairs, cost);
     return [
       name,
       ofSide('off'),
       ofSide('on'),
       `${formatNumber(value)} (${formatNumber(low)} to ${formatNumber(high)})`,
-      summarize(groups[load].flat().map((block) => cost([block]))),
-      groups[load].map((blocks) => formatNumber(cost(blocks))).join(', '),
+      summarize(blocks.map((block) => cost([block]))),
+      blocksOfPairs.map((some) => formatNumber(cost(some))).join(', '),
       goal,
     ];
   };
@@ -107,24 +119,15 @@ async function reportCost(): Promise<string> {
     ...['', 'everything off', 'everything on', 'cost, % (95 % of bootstraps)'],
     ...['block by block, %', 'pair by pair, %', 'goal'],
   ];
-  return formatTable(columns, [
-    row('decode, four streams: worker, processor ms a token', 'decode', 'processorMs', '≤ 2 %'),
-    row('the same: tokens/s', 'decode', 'unitsPerSecond', '≤ 2 %'),
-    row(
-      'answers of 128 tokens, 32 at a time: gateway, processor ms an answer',
-      'long',
-      'processorMs',
-      '≤ 5 %',
-    ),
-    row('the same: answers/s', 'long', 'unitsPerSecond', '≤ 5 %'),
-    row(
-      'answers of 8 tokens, 32 at a time: gateway, processor ms an answer',
-      'short',
-      'processorMs',
-      '≤ 5 %',
-    ),
-    row('the same: answers/s', 'short', 'unitsPerSecond', '≤ 5 %'),
-  ]);
+  const rows = wanted.flatMap((load) => {
+    const { what, process, unit, goal } = titles[load];
+    const blocks = groupsOf(load);
+    return [
+      row(`${what}: ${process}, processor ms for one`, blocks, 'processorMs', goal),
+      row(`the same: ${unit}/s`, blocks, 'unitsPerSecond', goal),
+    ];
+  });
+  return formatTable(columns, rows);
 }
 
 /**
