@@ -76,7 +76,7 @@ export class TargetSystem {
       }),
       ...missing(workers, this.#workers).map(() => this.#addWorker()),
     ]);
-    await this.#untilAllRun();
+    await Promise.all([this.#untilAllRun(), ...this.urls.map(untilReady)]);
   }
 
   /** What all processes wrote, for whoever has to find out what went wrong. */
@@ -137,4 +137,9 @@ export class TargetSystem {
       ),
     );
   }
+}
+
+/** A gateway whose connection to Redis or NATS was cut takes a while to have it again, and refuses requests until then. */
+async function untilReady(url: string): Promise<void> {
+  while (!(await fetch(`${url}/readyz`)).ok) await sleep(25);
 }
