@@ -3,8 +3,8 @@ import type { Load } from './loads.ts';
 import { type Block, measurePair } from './pair.ts';
 import { startSink } from './sink.ts';
 
-/** The blocks of each load that was wanted, pair by pair. */
-export type Measured = Partial<Record<Load, Block[][]>>;
+/** The blocks of each load, pair by pair; none of loads that were not wanted. */
+export type Measured = Record<Load, Block[][]>;
 
 export interface LaneOptions {
   readonly pairs: number;
@@ -36,7 +36,7 @@ export function runLane({ cores, ...options }: LaneOptions, say: (line: string) 
 
 async function measure({ pairs, rounds, wanted }: Omit<LaneOptions, 'cores'>): Promise<void> {
   const sink = await startSink();
-  const measured: Record<Load, Block[][]> = { decode: [], long: [], short: [] };
+  const measured: Measured = { decode: [], long: [], short: [] };
   for (let pair = 0; pair < pairs; pair++) {
     process.send?.(`pair ${pair + 1} of ${pairs}`);
     // What does not divide goes to the first pairs.

@@ -86,7 +86,7 @@ async function reportCost(): Promise<string> {
       );
     }),
   );
-  const groupsOf = (load: Load) => measured.flatMap((lane) => lane[load] ?? []);
+  const groupsOf = (load: Load) => measured.flatMap((lane) => lane[load]);
   const groups = Object.fromEntries(wanted.map((load) => [load, groupsOf(load)]));
   if (values.json !== undefined) {
     const json = { command, date: new Date().toISOString(), machine, blocks: groups };

@@ -131,6 +131,17 @@ describe('a quantiser', () => {
           const bits = new Uint16Array(memory.bytes(scales, 2 * lines).slice().buffer)[line] as number;
           return new Float32Array(Uint32Array.of(bits << 16).buffer)[0] as number;
         };
+        for (let line = 0; line < lines; line++) {
+          const of = numbers.filter(
+            (_, at) => line === (form === 'Columns' ? at % width : Math.floor(at / width)),
+          );
+          const spread = Math.sqrt(of.reduce((sum, value) => sum + value * value, 0) / of.length);
+          const least = Math.max(...of.map(Math.abs).map((size) => size / limit), step * spread);
+          // Rounded up to seven bits of mantissa; the squares of very small numbers are not exact.
+          const excess = scaleOf(line) - least;
+          expect(excess).toBeGreaterThanOrEqual(-1e-5 * least - 1e-18);
+          expect(excess).toBeLessThanOrEqual((2 ** -7 + 1e-5) * least + 1e-18);
+        }
         for (const [at, value] of numbers.entries()) {
           const scale = scaleOf(form === 'Columns' ? at % width : Math.floor(at / width));
           expect(Math.abs((found[at] as number) - value)).toBeLessThanOrEqual(0.51 * scale + 1e-30);
