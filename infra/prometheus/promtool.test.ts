@@ -20,7 +20,7 @@ describe.skipIf(!hasPromtool())('promtool', () => {
 
   it('takes the configuration and the rules', async () => {
     expect(await promtool('check', 'config', '--syntax-only', 'prometheus.yml')).toContain('SUCCESS');
-    expect(await promtool('check', 'rules', 'rules.yml')).toContain('SUCCESS: 6 rules found');
+    expect(await promtool('check', 'rules', 'rules.yml')).toContain('SUCCESS: 7 rules found');
   });
 
   it('sees each alert fire when it should, and not before', async () => {

@@ -84,8 +84,9 @@ describe('docker-compose.yml', () => {
     for (const name of ['gateway', 'worker']) {
       const environment = compose.services[name]?.environment ?? {};
       for (const key of ['BATON_REDIS_URL', 'BATON_NATS_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT']) {
-        // Where it depends on a profile: what it is with one.
-        const url = new URL(environment[key]?.replace(/^\$\{\w+:\+(.*)\}$/, '$1') ?? '');
+        // Where it is the user's to set: what it is otherwise. Where it depends on a profile: what it is with one.
+        const unset = environment[key]?.replace(/^\$\{\w+:-(.*)\}$/, '$1');
+        const url = new URL(unset?.replace(/^\$\{\w+:\+(.*)\}$/, '$1') ?? '');
         expect(compose.services, key).toHaveProperty(url.hostname);
       }
     }

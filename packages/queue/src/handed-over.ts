@@ -2,12 +2,11 @@
  * Thrown by a handler that has stopped at a token boundary for one other worker to go on. `offer` hands that one the job's
  * lock; where it does not take it, the job goes back to the front of the queue.
  */
-export class HandedOver extends Error {
+export class HandedOver extends DOMException {
   readonly offer: (lockToken: string) => Promise<boolean>;
 
   constructor(offer: (lockToken: string) => Promise<boolean>) {
-    super('handed over to another worker');
-    this.name = 'HandedOver';
+    super('handed over to another worker', 'AbortError');
     this.offer = offer;
   }
 }

@@ -16,6 +16,12 @@ export const attributes = {
   inputMessages: 'gen_ai.input.messages',
   outputMessages: 'gen_ai.output.messages',
 
+  httpMethod: 'http.request.method',
+  httpRoute: 'http.route',
+  httpStatus: 'http.response.status_code',
+  /** What an answer's `x-request-id` says. */
+  requestId: 'baton.request.id',
+
   messagingSystem: 'messaging.system.name',
   messagingOperation: 'messaging.operation.type',
   messagingDestination: 'messaging.destination.name',

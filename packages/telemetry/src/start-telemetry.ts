@@ -36,6 +36,8 @@ export async function startTelemetry(identity: ServiceIdentity): Promise<Telemet
     await import('@opentelemetry/resources');
   const { RuntimeNodeInstrumentation } = await import('@opentelemetry/instrumentation-runtime-node');
   const { metricReaders, pageOf } = await import('./metrics/metric-readers.ts');
+  // The SDK's five seconds would be what a process that is killed takes with it.
+  process.env['OTEL_BSP_SCHEDULE_DELAY'] ??= '500';
   const readers = await metricReaders(wanted.metrics, process.env);
   const sdk = new NodeSDK({
     resource: defaultResource().merge(

@@ -90,6 +90,30 @@ describe('withSpan', () => {
   });
 });
 
+describe('the status of a span', () => {
+  it('is an error where something broke, not where a client is refused or work was told to stop', async () => {
+    const thrown = {
+      refused: `new RequestError('invalid_value', 'no')`,
+      broken: `new ServerError('no')`,
+      stopped: `AbortSignal.abort().reason`,
+    };
+    const spans = Object.entries(thrown).map(
+      ([name, error]) => `await withSpan('${name}', {}, () => { throw ${error}; }).catch(() => {});`,
+    );
+    await inProcess(
+      `const { RequestError, ServerError } = await import('@baton/errors'); ${spans.join('')}`,
+      otlp(),
+    );
+    const seen = async (wanted: string) => {
+      const { status, events } = await receiver.waitFor(({ name }) => name === wanted);
+      return [status, events.length];
+    };
+    expect(await seen('refused')).toEqual(['unset', 1]);
+    expect(await seen('broken')).toEqual(['error', 1]);
+    expect(await seen('stopped')).toEqual(['unset', 0]);
+  });
+});
+
 describe('requestSpan', () => {
   it('is the server span, also inside others, and none outside of it', async () => {
     const printed = await inProcess(

@@ -1,3 +1,4 @@
+import { BatonError, outcomeOf } from '@baton/errors';
 import {
   type Attributes,
   type Context,
@@ -20,7 +21,10 @@ export interface SpanSettings {
   parent?: Context;
 }
 
-/** Runs `fn` inside a new active span, records what it throws, rethrows it, and always ends the span. */
+/**
+ * Runs `fn` inside a new active span, records what it throws, rethrows it, and always ends the span. The span's status is
+ * `ERROR` where something broke, and not where a client asked for what cannot be or `fn` was told to stop.
+ */
 export async function withSpan<T>(
   name: string,
   { parent = context.active(), ...options }: SpanSettings,
@@ -33,14 +37,21 @@ export async function withSpan<T>(
     try {
       return await fn(span);
     } catch (error) {
-      const exception = error instanceof Error ? error : new Error(String(error));
-      span.recordException(exception);
-      span.setStatus({ code: SpanStatusCode.ERROR, message: exception.message });
+      fail(span, error);
       throw error;
     } finally {
       span.end();
     }
   });
+}
+
+/** Records on `span` what went wrong in it. */
+export function fail(span: Span, error: unknown): void {
+  if (error instanceof Error && error.name === 'AbortError') return;
+  const exception = error instanceof Error ? error : new Error(String(error));
+  span.recordException(exception);
+  if (error instanceof BatonError && outcomeOf(error.code).status < 500) return;
+  span.setStatus({ code: SpanStatusCode.ERROR, message: exception.message });
 }
 
 /** The server span around what runs now: the one that a request's own attributes and links belong on. */

@@ -11,8 +11,17 @@ import {
   ServerError,
 } from '@baton/errors';
 import type { LogEntryOf } from '@baton/protocol';
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { fail, requestSpan } from '@baton/telemetry';
+import { type Context, context } from '@opentelemetry/api';
+import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { recordRejection } from './record.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The context of the request's span; null where it has none. */
+    within: Context | null;
+  }
+}
 
 /** The generation ended in an error entry, which says why. */
 export class GenerationError extends BatonError {
@@ -65,15 +74,37 @@ export function asBatonError(error: unknown): BatonError {
 }
 
 /** Counts a request that is answered with `error`, and says why; what the client wrote is not in it, but for a field's name. */
-export function noteRefusal(error: BatonError, { log, ip }: FastifyRequest): void {
+export function noteRefusal(
+  error: BatonError,
+  { log, ip, within = null }: Pick<FastifyRequest, 'log' | 'ip'> & Partial<Pick<FastifyRequest, 'within'>>,
+): void {
   recordRejection(error);
   const { code, param } = errorBody(error).error;
-  if (outcomeOf(error.code).status >= 500) log.error({ err: error.cause ?? error, code }, error.message);
-  else log.info({ ip, code, param }, 'refused a request');
+  // Its span may have ended; the line is of its trace all the same.
+  context.with(within ?? context.active(), () => {
+    if (outcomeOf(error.code).status >= 500) log.error({ err: error.cause ?? error, code }, error.message);
+    else log.info({ ip, code, param }, 'refused a request');
+  });
+}
+
+/** The same for the answer to a request that is under way, and so has its status already. */
+export function noteFailedStream(
+  error: BatonError,
+  generations: readonly string[],
+  log: FastifyBaseLogger,
+): void {
+  recordRejection(error);
+  const span = requestSpan();
+  if (span) fail(span, error);
+  const { code } = error;
+  if (outcomeOf(code).status >= 500)
+    log.error({ err: error.cause ?? error, code, generations }, error.message);
+  else log.info({ code, generations }, 'a stream ends in an error');
 }
 
 /** Every answer that is no success goes through here, and so has the same shape. */
 export function installErrorHandling(app: FastifyInstance): void {
+  app.decorateRequest('within', null);
   app.setErrorHandler((thrown, request, reply) => {
     const error = asBatonError(thrown);
     const { status } = outcomeOf(error.code);
@@ -96,11 +127,12 @@ export function installErrorHandling(app: FastifyInstance): void {
 }
 
 /** Answers what never became a request, on its bare connection, which ends with it. */
-export function answerBrokenRequest(thrown: Error, socket: Socket): void {
+export function answerBrokenRequest(this: FastifyInstance, thrown: Error, socket: Socket): void {
   const { code } = thrown as NodeJS.ErrnoException;
   // Not into an answer that is under way.
   if (code !== 'ECONNRESET' && socket.writable && socket.bytesWritten === 0) {
     const error = brokenRequest(code, thrown.message);
+    noteRefusal(error, { log: this.log, ip: socket.remoteAddress ?? '' });
     const { status } = outcomeOf(error.code);
     const body = JSON.stringify(errorBody(error));
     const head = [

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { OtlpReceiver } from '@baton/testing/otlp-receiver';
@@ -166,6 +167,74 @@ describe('the gateway process', () => {
     for (const name of ['validate', 'enqueue', 'deliver']) {
       expect(spans.find((span) => span.name === name)?.parentSpanId, name).toBe(server?.spanId);
     }
+    await receiver.stop();
+  });
+
+  it('tells of each refusal and each failure in the log, in the metrics and on the span', async () => {
+    const receiver = await OtlpReceiver.start();
+    const { child, ready, exited, output } = start({
+      ...receiver.env,
+      OTEL_METRICS_EXPORTER: 'prometheus',
+      OTEL_EXPORTER_PROMETHEUS_HOST: '127.0.0.1',
+      OTEL_EXPORTER_PROMETHEUS_PORT: '0',
+    });
+    const { url } = await ready;
+    bench.script = async (_, writer) => {
+      await writer.append({ kind: 'error', code: 'server_error', message: 'it broke' });
+    };
+    expect((await post(url, { ...chat, model: 'another' })).status).toBe(404);
+    expect(await (await post(url, { ...chat, stream: true })).text()).toContain('it broke');
+    const response = { model: chat.model, input: 'a secret thing', stream: true };
+    const headers = { 'content-type': 'application/json' };
+    const failing = await fetch(`${url}/v1/responses`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(response),
+    });
+    expect(await failing.text()).toContain('response.failed');
+    const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/responses`);
+    await once(socket, 'open');
+    socket.send(JSON.stringify({ type: 'response.create', model: 'another', input: 'a secret thing' }));
+    expect(String((await once(socket, 'message'))[0])).toContain('model_not_found');
+    socket.close();
+    const noRequest = connect(Number(new URL(url).port), '127.0.0.1');
+    noRequest.end('no request\r\n\r\n');
+    await once(noRequest.resume(), 'close');
+
+    const page = await (await fetch(`${url}/metrics`)).text();
+    const rejections = [...page.matchAll(/^baton_rejections_total\{.*error_type="(\w+)".*\} (\d+)/gm)];
+    expect(Object.fromEntries(rejections.map(([, code, times]) => [code, Number(times)]))).toEqual({
+      model_not_found: 2,
+      server_error: 2,
+      invalid_request: 1,
+    });
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+    bench.script = answer;
+
+    const lines = output.map((line) => JSON.parse(line) as Record<string, unknown>);
+    const told = lines.filter(({ code }) => code !== undefined);
+    const requests = receiver.spans.filter(({ kind }) => kind === 'server');
+    expect(told.map(({ code }) => code)).toEqual([
+      'model_not_found',
+      'server_error',
+      'server_error',
+      'model_not_found',
+      'invalid_request',
+    ]);
+    expect(
+      requests.map(({ name, status, attributes }) => [name, status, attributes['http.response.status_code']]),
+    ).toEqual([
+      ['POST /v1/chat/completions', 'unset', 404],
+      ['POST /v1/chat/completions', 'error', 200],
+      ['POST /v1/responses', 'error', 200],
+      ['WebSocket response.create', 'unset', undefined],
+    ]);
+    expect(told.map((line) => line['trace_id'])).toEqual([
+      ...requests.map(({ traceId }) => traceId),
+      undefined,
+    ]);
+    expect(told[1]).toMatchObject({ generations: [expect.stringContaining('chatcmpl_')] });
     await receiver.stop();
   });
 

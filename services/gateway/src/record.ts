@@ -45,6 +45,11 @@ export function recordRejection({ code }: BatonError): void {
   count('rejections', 1, { [attributes.errorType]: code });
 }
 
+/** A generation ended in `error` before any worker had it; all others are counted by their worker. */
+export function recordUnstarted({ code }: BatonError): void {
+  count('generations', 1, { [attributes.outcome]: code });
+}
+
 /** A client came back to a stream. */
 export function recordResume(transport: 'sse' | 'websocket'): void {
   count('resumes', 1, { [attributes.transport]: transport });

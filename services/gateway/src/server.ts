@@ -20,7 +20,7 @@ import { GrammarChecks } from './api/grammar-checks.ts';
 import { requireScope } from './auth/access.ts';
 import { checkOrigin } from './auth/origins.ts';
 import type { Documents } from './documents.ts';
-import { answerBrokenRequest, asBatonError, errorBody, installErrorHandling } from './errors.ts';
+import { answerBrokenRequest, asBatonError, errorBody, installErrorHandling, noteRefusal } from './errors.ts';
 import { defaultGatewaySettings, type Gateway, type GatewaySettings } from './gateway.ts';
 import { startSweeping } from './generation/reconcile.ts';
 import type { RateLimits } from './limits/rate-limits.ts';
@@ -104,10 +104,9 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     // Traces tell what each request did; the log is for what went wrong.
     logController: new LogController({ disableRequestLogging: true }),
     frameworkErrors: (thrown, request, reply) => {
-      (reply as FastifyReply)
-        .header('x-request-id', request.id)
-        .status(400)
-        .send(errorBody(asBatonError(thrown)));
+      const error = asBatonError(thrown);
+      noteRefusal(error, request);
+      (reply as FastifyReply).header('x-request-id', request.id).status(400).send(errorBody(error));
     },
   });
   const stopping = new AbortController();

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from '@baton/engine';
-import type { BatonError } from '@baton/errors';
+import { BatonError, outcomeOf } from '@baton/errors';
 import { FleetWatch, Heartbeat, serveCommands } from '@baton/fleet';
 import { TokenLog, type TokenLogSettings } from '@baton/log';
 import type { GenerationJob, WorkerCommand, WorkerStatus } from '@baton/protocol';
@@ -78,6 +78,8 @@ export class Worker {
       fingerprint: engine.model.fingerprint,
       every: options.snapshotTokens,
       warmBytes: options.warmBytes,
+      onRefused: (generation, { reason, message }) =>
+        logger.warn({ generation, reason }, `snapshot not used: ${message}`),
       onSave: (generation, result) => {
         recordSave(result);
         if (result.kind === 'saved') logger.debug({ generation, ...result }, 'snapshot saved');
@@ -220,6 +222,9 @@ export class Worker {
     const run = async () => {
       try {
         await runGeneration(job, release.signal, context, standby);
+      } catch (error) {
+        if (error !== release.signal.reason) this.#noteFailure(job.id, error);
+        throw error;
       } finally {
         if (this.#running.get(job.id) === running) this.#running.delete(job.id);
         await standby?.close();
@@ -231,6 +236,15 @@ export class Worker {
     // Whoever has its job meets it; there may be nobody as yet.
     running.ended.catch(() => {});
     return running;
+  }
+
+  /** Says why a generation does not go on here, unless its end is told by `onGivenUp`. */
+  #noteFailure(generation: string, error: unknown): void {
+    const code = error instanceof BatonError ? error.code : 'server_error';
+    const { job } = outcomeOf(code);
+    if (job === 'fail') return;
+    const fate = job === 'drop' ? 'left to the worker that has it now' : 'put back, to be tried again';
+    this.#options.logger.warn({ generation, code, err: error }, fate);
   }
 
   #obey(command: WorkerCommand): Promise<Answer> | Answer {

@@ -3,6 +3,7 @@ import { type GenerationJob, isTerminal, type LogEntry, type LogState } from '@b
 import { attributes, requestSpan } from '@baton/telemetry';
 import { GenerationError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
+import { recordUnstarted } from '../record.ts';
 import { reconcile } from './reconcile.ts';
 import { capturedMessages, type Generation } from './submit.ts';
 
@@ -45,7 +46,10 @@ export async function* follow(
 
 /** Nobody waits for it any more, and no worker has begun it. */
 async function endUnstarted({ log, queue }: Gateway, job: GenerationJob): Promise<void> {
-  if (await log.failUnclaimed(job.id, new QueueTimeoutError())) await queue.remove(job);
+  const error = new QueueTimeoutError();
+  if (!(await log.failUnclaimed(job.id, error))) return;
+  recordUnstarted(error);
+  await queue.remove(job);
 }
 
 /** Follows a generation to its end and gives what its log says. Throws `GenerationError` where it failed. */

@@ -3,6 +3,7 @@ import { attributes, requestSpan, withSpan } from '@baton/telemetry';
 import { grammarOf } from '../api/output-format.ts';
 import { resolveSampling } from '../api/resolve-sampling.ts';
 import type { ResponseFields } from '../api/response-request.ts';
+import { GenerationError, noteFailedStream } from '../errors.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
 import { admit } from '../limits/admission.ts';
 import { type ResponseEvent, responseEvents } from '../render/response-events.ts';
@@ -158,6 +159,9 @@ export async function* followResponse(
 ): AsyncGenerator<ResponseEvent, void> {
   const fold = responseEvents(generation.job.id, gateway.model.tokenizer);
   for await (const entry of follow(gateway, generation, signal)) {
+    if (entry.kind === 'error') {
+      noteFailedStream(new GenerationError(entry), [generation.job.id], gateway.logger);
+    }
     for (const event of fold(entry)) {
       if (startingAfter === null || event.sequence_number > startingAfter) yield event;
     }

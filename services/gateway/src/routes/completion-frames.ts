@@ -1,6 +1,5 @@
-import { outcomeOf } from '@baton/errors';
 import type { LogEntry } from '@baton/protocol';
-import { asBatonError, errorBody, GenerationError } from '../errors.ts';
+import { asBatonError, errorBody, GenerationError, noteFailedStream } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { follow } from '../generation/follow.ts';
 import { merge } from '../generation/merge.ts';
@@ -29,8 +28,8 @@ export async function* completionFrames<Chunk>(
   } catch (thrown) {
     if (signal.aborted) throw thrown;
     const error = asBatonError(thrown);
-    if (outcomeOf(error.code).status >= 500)
-      gateway.logger.error({ err: error.cause ?? error }, error.message);
+    const ids = generations.map(({ job }) => job.id);
+    noteFailedStream(error, ids, gateway.logger);
     yield sseFrame(errorBody(error));
   }
 }

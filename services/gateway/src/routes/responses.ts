@@ -1,4 +1,4 @@
-import { RequestError } from '@baton/errors';
+import { OverloadedError, RequestError } from '@baton/errors';
 import { withSpan } from '@baton/telemetry';
 import type { FastifyInstance } from 'fastify';
 import { pageQuery } from '../api/page-query.ts';
@@ -6,6 +6,7 @@ import { parseRequest } from '../api/parse-request.ts';
 import { responseRequest } from '../api/response-request.ts';
 import { retrieveQuery } from '../api/resume-query.ts';
 import { accessOf } from '../auth/access.ts';
+import { noteRefusal } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { cancelGeneration } from '../generation/cancel.ts';
 import { deleteResponse } from '../generation/delete-response.ts';
@@ -105,8 +106,10 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
     },
     wsHandler: (socket, request) => {
       // Of those that clients come back on, the one that says why.
-      if (app.websocketServer.clients.size > settings.socketLimit) socket.close(1013, 'too many connections');
-      else serveResponsesSocket(gateway, socket, request, accessOf(request));
+      if (app.websocketServer.clients.size > settings.socketLimit) {
+        noteRefusal(new OverloadedError('overloaded', 'too many connections', 1000), request);
+        socket.close(1013, 'too many connections');
+      } else serveResponsesSocket(gateway, socket, request, accessOf(request));
     },
   });
 

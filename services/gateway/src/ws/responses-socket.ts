@@ -1,5 +1,5 @@
 import { AccessError, RequestError } from '@baton/errors';
-import { withSpan } from '@baton/telemetry';
+import { attributes, withSpan } from '@baton/telemetry';
 import type { WebSocket } from '@fastify/websocket';
 import { context, propagation, SpanKind } from '@opentelemetry/api';
 import type { FastifyRequest } from 'fastify';
@@ -69,11 +69,17 @@ export function serveResponsesSocket(
   ): void {
     lanes.add(streamId, bytes, async () => {
       if (signal.aborted) return;
-      try {
-        await gateway.tasks.run(() => withSpan(`WebSocket ${name}`, { kind: SpanKind.SERVER, parent }, task));
-      } catch (error) {
-        if (!signal.aborted) fail(error, streamId);
-      }
+      const run = async () => {
+        try {
+          await task();
+        } catch (error) {
+          if (!signal.aborted) fail(error, streamId);
+          throw error;
+        }
+      };
+      const settings = { kind: SpanKind.SERVER, parent, attributes: { [attributes.requestId]: request.id } };
+      // Whatever it threw has been told to the client, the log and the span.
+      await gateway.tasks.run(() => withSpan(`WebSocket ${name}`, settings, run)).catch(() => {});
     });
   }
 

@@ -38,6 +38,8 @@ export interface SessionStatesOptions {
   /** Bytes of states of ended turns that are kept in memory. */
   readonly warmBytes: number;
   readonly onSave?: (id: string, result: SaveResult) => void;
+  /** Hears of each snapshot that a generation could have gone on from, and why it does not. */
+  readonly onRefused?: (id: string, refusal: RestoreResult & { kind: 'refused' }) => void;
 }
 
 /** How long `finish` waits for the last snapshot: computing the state again is always possible. */
@@ -128,7 +130,10 @@ export class SessionStates {
       known = await longer();
       result = await snapshots.restore(ref, known, next);
     }
-    if (result.kind === 'refused') count('restoreRefusals', 1, { [attributes.errorType]: result.reason });
+    if (result.kind === 'refused') {
+      count('restoreRefusals', 1, { [attributes.errorType]: result.reason });
+      this.#options.onRefused?.(job.id, result);
+    }
     if (result.kind !== 'restored') {
       reasons.push(
         result.kind === 'none'
