@@ -245,6 +245,10 @@ describe('a generation whose worker is killed in the middle', () => {
     expect(stdout).toMatch(/finished \(\w+\): \d+ tokens/);
     expect(stdout).toMatch(/snapshot: \d+ tokens in \d+ pages/);
     expect(stdout).not.toContain(response.text.slice(0, 20));
+    const noStore = { ...servers(), BATON_SNAPSHOT_STORE: 'redis://127.0.0.1:1' };
+    const alone = await runBaton(['trace', response.id], import.meta.dirname, noStore);
+    expect(alone.stdout).toContain('snapshot: cannot be read: Redis at 127.0.0.1:1');
+    expect(alone.stdout.split('\nsnapshot:')[0]).toBe(stdout.split('\nsnapshot:')[0]);
     const unknown = await runBaton(['trace', `resp_${'0'.repeat(32)}`], import.meta.dirname, servers());
     expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('there is no generation') });
   });

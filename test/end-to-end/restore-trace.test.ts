@@ -100,6 +100,12 @@ describe('where a state came from', () => {
     expect(next.restore['baton.restore.reason']).toMatch(/snapshot of parent: corrupted: page .* is damaged/);
     expect(await refusals({ error_type: 'corrupted' })).toBe(1);
     expect(await refusals()).toBe(1);
+    const told = worker.output.split('\n').find((line) => line.includes('snapshot not used'));
+    expect(JSON.parse(told ?? '{}')).toMatchObject({
+      generation: next.id,
+      reason: 'corrupted',
+      trace_id: traceIdOf(5),
+    });
   });
 
   it('is told of a generation that moves, in its own trace', async () => {
@@ -118,6 +124,7 @@ describe('where a state came from', () => {
     await receiver.waitFor((span) => span.name === 'append finish' && span.traceId === traceId);
     await expect.poll(() => inTrace(traceId).filter(({ name }) => name === 'decode')).toHaveLength(2);
     const spans = inTrace(traceId);
+    expect(spans.filter(({ status }) => status === 'error')).toEqual([]);
     const first = spans.find(({ name }) => name === 'append claimed');
     for (const name of ['claim', 'restore', 'prefill', 'decode']) {
       const [before, after] = spans.filter((span) => span.name === name);

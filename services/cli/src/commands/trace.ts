@@ -1,5 +1,5 @@
 import { loadEnv } from '@baton/environment';
-import { ConfigurationError } from '@baton/errors';
+import { BatonError, ConfigurationError } from '@baton/errors';
 import { TokenLog } from '@baton/log';
 import { generationId } from '@baton/protocol';
 import { decodeManifest, openSnapshotStore, SnapshotRefusal } from '@baton/snapshot';
@@ -32,11 +32,12 @@ async function trace(id: string): Promise<void> {
     const timeline = timelineOf(history);
     if (timeline === null) throw new ConfigurationError(`there is no generation ${id}, or no longer`);
     const { tenant } = timeline.job;
-    const snapshot = await findSnapshot(
-      { url: env.BATON_SNAPSHOT_STORE ?? redisUrl, keys: env.BATON_SNAPSHOT_KEYS },
-      tenant,
-      id,
-    );
+    const store = { url: env.BATON_SNAPSHOT_STORE ?? redisUrl, keys: env.BATON_SNAPSHOT_KEYS };
+    // The log alone tells what happened, also while the store is away.
+    const snapshot = await findSnapshot(store, tenant, id).catch((error: unknown) => {
+      if (error instanceof BatonError || error instanceof SnapshotRefusal) return { unread: error.message };
+      throw error;
+    });
     const { traces } = (await log.read(id)) ?? {};
     process.stdout.write(`${renderTimeline(timeline, snapshot, traces?.request ?? null)}\n`);
   } finally {
@@ -64,9 +65,6 @@ async function findSnapshot(
       )
     ).size;
     return { tokens, pages: pages.length, missing, bytes: formatBytes(bytes) };
-  } catch (error) {
-    if (error instanceof SnapshotRefusal) return null;
-    throw error;
   } finally {
     await store.close();
   }

@@ -28,6 +28,7 @@ tally.take(
 );
 const view = {
   workers: [worker('worker-1', 40, [{ id, tokens: 96, stored: 64 }]), worker('worker-2', 3000, [])],
+  hears: true,
   queue: { waiting: 2, active: 1, failed: 0 },
   tally,
   now: 9.5,
@@ -54,4 +55,11 @@ it('says so where Redis is away and where nobody is heard of', () => {
   const screen = stripVTControlCharacters(renderTop({ ...view, queue: null, workers: [] }, 120, 40));
   expect(screen).toContain('Redis does not answer');
   expect(screen).toContain('No worker is heard of.');
+});
+
+it('calls no worker lost while NATS is away', () => {
+  const screen = stripVTControlCharacters(renderTop({ ...view, hears: false }, 120, 40));
+  expect(screen).toContain('NATS does not answer');
+  expect(screen).toMatch(/worker-2 +unheard/);
+  expect(screen).not.toContain('lost');
 });

@@ -5,6 +5,8 @@ import type { LiveTally } from './live-tally.ts';
 
 export interface View {
   readonly workers: readonly SeenWorker[];
+  /** False while NATS is away: what is shown of workers is what was heard before. */
+  readonly hears: boolean;
   /** Null while Redis is away. */
   readonly queue: QueueCounts | null;
   readonly tally: LiveTally;
@@ -37,11 +39,11 @@ export function renderTop(view: View, width: number, height: number): string {
   const room = Math.max(1, height - 1);
   const shown =
     lines.length > room ? [...lines.slice(0, room - 1), dim(`… ${lines.length - room + 1} more`)] : lines;
-  const nobody = workers.length === 0 ? [paint('yellow', 'No worker is heard of.')] : [];
+  const nobody = workers.length === 0 && view.hears ? [paint('yellow', 'No worker is heard of.')] : [];
   return [...shown, ...nobody].map((line) => cut(line, width)).join('\n');
 }
 
-function header({ workers, queue, tally, now, time }: View): string[] {
+function header({ workers, hears, queue, tally, now, time }: View): string[] {
   const alive = workers.filter(({ silentMs }) => silentMs < lostMs);
   const slots = alive.reduce((sum, worker) => sum + worker.slots, 0);
   const used = alive.reduce((sum, { generations }) => sum + generations.length, 0);
@@ -61,6 +63,7 @@ function header({ workers, queue, tally, now, time }: View): string[] {
       queue
         ? `queue: ${queue.waiting} waiting, ${queue.active} running, ${queue.failed} refused`
         : paint('red', 'queue: Redis does not answer'),
+      ...(hears ? [] : [paint('red', 'workers: NATS does not answer')]),
       `failovers ${failovers}`,
       `migrations ${tally.migrations}`,
       `ended ${ended || dim('none yet')}`,
@@ -78,7 +81,7 @@ function throughput(tally: LiveTally, now: number, width: number): string[] {
   return [`${dim('tokens/s ')}${paint('green', row)}${dim(` at most ${most}`)}`];
 }
 
-function workerTable({ workers, tally, now }: View): string[] {
+function workerTable({ workers, hears, tally, now }: View): string[] {
   return table(
     ['WORKER', 'STATE', 'DEVICE', 'SLOTS', 'TOKENS/S', 'HEARD', 'HOST'],
     workers.map((worker) => {
@@ -88,7 +91,7 @@ function workerTable({ workers, tally, now }: View): string[] {
       const cells = `${'■'.repeat(generations.length)}${'·'.repeat(Math.max(0, slots - generations.length))}`;
       return [
         worker.worker,
-        lost ? paint('red', 'lost') : paint(worker.state === 'running' ? 'green' : 'yellow', worker.state),
+        stateOf(worker, hears),
         device,
         lost ? dim('–') : `${slots <= 16 ? `${paint('cyan', cells)} ` : ''}${generations.length}/${slots}`,
         lost ? dim('–') : rate.toFixed(0),
@@ -97,6 +100,11 @@ function workerTable({ workers, tally, now }: View): string[] {
       ];
     }),
   );
+}
+
+function stateOf({ state, silentMs }: SeenWorker, hears: boolean): string {
+  if (silentMs < lostMs) return paint(state === 'running' ? 'green' : 'yellow', state);
+  return hears ? paint('red', 'lost') : dim('unheard');
 }
 
 function generationTable({ workers, tally, now }: View): string[] {

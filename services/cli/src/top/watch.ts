@@ -29,9 +29,17 @@ export async function watchSystem({ redisUrl, natsUrl }: Servers): Promise<Watch
       },
     });
     await nats.flush();
+    let hears = true;
+    void (async () => {
+      for await (const { type } of nats.status()) {
+        if (type === 'disconnect') hears = false;
+        else if (type === 'reconnect') hears = true;
+      }
+    })();
     return {
       look: async () => ({
         workers: fleet.workers,
+        hears,
         queue: await queue.counts().catch(() => null),
         tally,
         now: now(),

@@ -8,12 +8,17 @@ export interface StoredSnapshot {
   readonly bytes: string;
 }
 
+/** Why nobody knows what is stored. */
+export interface UnreadSnapshot {
+  readonly unread: string;
+}
+
 const barWidth = 60;
 
 /** A generation's life as text: what it was, who ran it when, how it ended. Nothing of what was said. */
 export function renderTimeline(
   timeline: Timeline,
-  snapshot: StoredSnapshot | null,
+  snapshot: StoredSnapshot | UnreadSnapshot | null,
   traceparent: string | null,
 ): string {
   const { job, start, attempts, cancelledAt, terminal, duration } = timeline;
@@ -104,8 +109,9 @@ function parentOf(parent: Timeline['job']['parent']): string {
   return parent === null ? '' : `, ${parent.tokens} of them from ${parent.id}`;
 }
 
-function snapshotLine(snapshot: StoredSnapshot | null): string {
+function snapshotLine(snapshot: StoredSnapshot | UnreadSnapshot | null): string {
   if (snapshot === null) return 'snapshot: none is stored, or no longer';
+  if ('unread' in snapshot) return `snapshot: cannot be read: ${snapshot.unread}`;
   const { tokens, pages, missing, bytes } = snapshot;
   return `snapshot: ${tokens} tokens in ${pages} pages, ${bytes}${missing > 0 ? `; ${missing} pages are gone` : ''}`;
 }
