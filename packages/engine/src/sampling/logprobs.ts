@@ -14,7 +14,7 @@ export function tokenLogprob(
 ): TokenLogprob {
   const max = highest(logits);
   let sum = 0;
-  for (const logit of logits) sum += Math.exp(logit - max);
+  for (let id = 0; id < logits.length; id++) sum += Math.exp((logits[id] as number) - max);
   const logSumExp = max + Math.log(sum);
   const logprob = (id: number) => (logits[id] as number) - logSumExp;
   const top = alternatives === 0 ? [] : ranker.top(logits, alternatives);

@@ -14,19 +14,20 @@ export class Ranker {
     this.#ids ??= new Uint32Array(this.#size);
     return count <= 256
       ? insertTop(values, count, this.#ids)
-      : this.#sortAll(values, this.#ids).subarray(0, count);
+      : this.sort(values, candidates(values, count, this.#ids)).subarray(0, count);
   }
 
-  /** One native sort of 53-bit keys: the float's bits, turned so that they sort downwards, above 21 bits of id. */
-  #sortAll(values: Float32Array, ids: Uint32Array): Uint32Array {
+  /**
+   * Puts `ids` in the order of their values, none of which may be NaN. One native sort of 53-bit keys: the float's bits, turned so
+   * that they sort downwards, above 21 bits of id.
+   */
+  sort(values: Float32Array, ids: Uint32Array): Uint32Array {
     this.#keys ??= new Float64Array(this.#size);
-    const keys = this.#keys;
-    const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
-    for (let id = 0; id < bits.length; id++) {
-      // -0 and 0 are equal as numbers, so they must have equal bits.
-      const pattern = values[id] === 0 ? 0 : (bits[id] as number);
-      const descending = pattern < 0 ? pattern >>> 0 : 0x7fffffff - pattern;
-      keys[id] = descending * 2 ** 21 + id;
+    const keys = this.#keys.subarray(0, ids.length);
+    const bits = bitsOf(values);
+    for (let at = 0; at < ids.length; at++) {
+      const id = ids[at] as number;
+      keys[at] = descending(bits[id] as number) * 2 ** 21 + id;
     }
     keys.sort();
     for (let rank = 0; rank < ids.length; rank++) ids[rank] = (keys[rank] as number) % 2 ** 21;
@@ -52,3 +53,29 @@ function insertTop(values: Float32Array, count: number, ids: Uint32Array): Uint3
   }
   return ids.subarray(0, length);
 }
+
+/** Ids among which the `count` highest values are, and few others: whole classes of values that agree in their first 14 bits. */
+function candidates(values: Float32Array, count: number, ids: Uint32Array): Uint32Array {
+  const bits = bitsOf(values);
+  const classes = new Uint32Array(2 ** 14);
+  for (let id = 0; id < bits.length; id++) (classes[descending(bits[id] as number) >>> 18] as number)++;
+  let last = 0;
+  for (let found = classes[0] as number; found < count && last < classes.length - 1; ) {
+    found += classes[++last] as number;
+  }
+  let length = 0;
+  for (let id = 0; id < bits.length; id++) {
+    if (descending(bits[id] as number) >>> 18 <= last) ids[length++] = id;
+  }
+  return ids.subarray(0, length);
+}
+
+const bitsOf = (values: Float32Array) => new Int32Array(values.buffer, values.byteOffset, values.length);
+
+/** The bits of a float32 as an unsigned number that is the lower the higher the float is. -0 and 0 are equal. */
+function descending(bits: number): number {
+  if (bits === negativeZero) return descending(0);
+  return bits < 0 ? bits >>> 0 : 0x7fffffff - bits;
+}
+
+const negativeZero = -(2 ** 31);

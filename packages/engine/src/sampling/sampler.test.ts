@@ -1,7 +1,10 @@
 import { RequestError, ServerError } from '@baton/errors';
 import type { Sampling } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { anyChoice, anyLogits, drawnFrom, rankingOf } from '../testing/sampling-by-definition.ts';
+import { uniform } from './philox.ts';
 import { Sampler } from './sampler.ts';
 
 const logits = Float32Array.of(1, 3, 2, 3, -1, 0.5, 0, -2);
@@ -135,6 +138,30 @@ describe('randomness', () => {
     }
     expect(run(sampler({ ...sampling, seed: 1 }), 40)).not.toEqual(whole);
   });
+});
+
+it('draws exactly what a sort of all tokens and sums in the order of rank give', () => {
+  const forbidden = fc.constantFrom('none', 'some', 'most');
+  fc.assert(
+    fc.property(anyLogits, anyChoice, forbidden, fc.maxSafeInteger(), (values, choice, forbidden, seed) => {
+      const ids = [...values.keys()].slice(1);
+      const banned = { none: [], some: ids.filter((id) => id % 3 === 0), most: ids.slice(4) }[forbidden];
+      const positions = 10;
+      const made = new Sampler(
+        exampleJob({ sampling: { ...choice, seed, min_tokens: positions, ignore_eos: true } }).sampling,
+        { prompt: [0], vocabularySize: values.length, eosTokenIds: banned },
+      );
+      const scores = values.slice();
+      for (const id of banned) scores[id] = Number.NEGATIVE_INFINITY;
+      const ranking = rankingOf(scores, choice);
+      for (let position = 0; position < positions; position++) {
+        const token = made.sample(values);
+        expect(token).toBe(drawnFrom(ranking, uniform(seed, position)));
+        made.accept(token);
+      }
+    }),
+    { numRuns: 500 },
+  );
 });
 
 describe('refuses', () => {

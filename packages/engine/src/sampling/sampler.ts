@@ -2,6 +2,7 @@ import { RequestError } from '@baton/errors';
 import type { GrammarMatcher, TokenMask } from '@baton/grammar';
 import type { Sampling } from '@baton/protocol';
 import { highest } from './logprobs.ts';
+import { Nucleus } from './nucleus.ts';
 import { uniform } from './philox.ts';
 import { Ranker } from './ranker.ts';
 
@@ -33,6 +34,7 @@ export class Sampler {
   readonly #ranker: Ranker;
   readonly #scores: Float32Array;
   readonly #weights: Float64Array;
+  readonly #nucleus: Nucleus | null;
   #position = 0;
 
   /** Throws `RequestError` for a logit bias on a token that the model does not have. */
@@ -53,7 +55,10 @@ export class Sampler {
     this.#promptTokens = new Set(sampling.repetition_penalty === 1 ? [] : prompt);
     this.#ranker = new Ranker(vocabularySize);
     this.#scores = new Float32Array(vocabularySize);
-    this.#weights = new Float64Array(sampling.temperature === 0 ? 0 : vocabularySize);
+    const { temperature, top_k, top_p } = sampling;
+    this.#weights = new Float64Array(temperature === 0 ? 0 : vocabularySize);
+    this.#nucleus =
+      temperature > 0 && top_k === 0 && top_p < 1 ? new Nucleus(this.#ranker, this.#weights) : null;
   }
 
   /** Takes a token, sampled or replayed, as the output's next one. Throws `ServerError` for one that the grammar forbids. */
@@ -100,7 +105,10 @@ export class Sampler {
   #draw(scores: Float32Array): number {
     const { temperature, top_k, top_p, min_p, seed } = this.#sampling;
     const weights = this.#weights;
-    const max = scores.reduce((a, b) => Math.max(a, b));
+    const max = maximum(scores);
+    const random = uniform(seed, this.#position);
+    const drawn = this.#nucleus?.draw(scores, max, random, this.#sampling) ?? null;
+    if (drawn !== null) return drawn;
     const ranked =
       top_k > 0 || top_p < 1
         ? this.#ranker.top(scores, Math.min(top_k || scores.length, scores.length))
@@ -121,7 +129,7 @@ export class Sampler {
         if (total >= enough) count = index + 1;
       }
     }
-    const target = uniform(seed, this.#position) * total;
+    const target = random * total;
     let sum = 0;
     let chosen = 0;
     for (let index = 0; index < count; index++) {
@@ -132,6 +140,12 @@ export class Sampler {
     }
     return chosen;
   }
+}
+
+function maximum(values: Float32Array): number {
+  let max = Number.NEGATIVE_INFINITY;
+  for (let id = 0; id < values.length; id++) if ((values[id] as number) > max) max = values[id] as number;
+  return max;
 }
 
 /** Leaves only the tokens of `mask` a chance. */
