@@ -22,7 +22,13 @@ export function jobOf(part: Exclude<Part, 'peers'>, subject: Subject, { quick }:
         chunk: 64,
       };
     case 'serving':
-      return { kind: 'serving', subject, batches: [1, 8], prompt: servedPrompt };
+      return {
+        kind: 'serving',
+        subject,
+        choices: ['greedy', 'top-p 0.9'],
+        batches: [1, 8],
+        prompt: servedPrompt,
+      };
     case 'interference':
       return { kind: 'interference', subject, streams: 4, prompt: quick ? 512 : 2048 };
   }

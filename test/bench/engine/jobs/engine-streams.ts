@@ -1,6 +1,6 @@
 import { createEngine, type Engine } from '@baton/engine';
 import type { Sampling } from '@baton/protocol';
-import type { Effort } from './messages.ts';
+import type { Choice, Effort } from './messages.ts';
 
 export function openEngine(folder: string, { threads }: Effort, slots: number): Promise<Engine> {
   return createEngine({ modelDir: folder, threads, slots });
@@ -12,10 +12,13 @@ export function promptOf({ model }: Engine, length: number, index: number): numb
   return Array.from({ length }, (_, i) => first + ((i * 31 + index * 7) % (model.vocabularySize - first)));
 }
 
-const greedy: Omit<Sampling, 'max_tokens'> = {
-  temperature: 0,
+const choices: Readonly<Record<Choice, Pick<Sampling, 'temperature' | 'top_p'>>> = {
+  greedy: { temperature: 0, top_p: 1 },
+  'top-p 0.9': { temperature: 1, top_p: 0.9 },
+};
+
+const otherwise: Omit<Sampling, 'max_tokens' | 'temperature' | 'top_p'> = {
   top_k: 0,
-  top_p: 1,
   min_p: 0,
   presence_penalty: 0,
   frequency_penalty: 0,
@@ -33,7 +36,11 @@ const greedy: Omit<Sampling, 'max_tokens'> = {
 let sequences = 0;
 
 /** The tokens of one generation, as they come, until the context is full. */
-export async function* streamOf(engine: Engine, prompt: readonly number[]): AsyncGenerator<number> {
+export async function* streamOf(
+  engine: Engine,
+  prompt: readonly number[],
+  choice: Choice = 'greedy',
+): AsyncGenerator<number> {
   const abort = new AbortController();
   const request = {
     id: `bench-${sequences++}`,
@@ -42,7 +49,7 @@ export async function* streamOf(engine: Engine, prompt: readonly number[]): Asyn
     replay: [],
     replayTextLength: 0,
     promptLogprobsFrom: 0,
-    sampling: { ...greedy, max_tokens: engine.model.contextLength - prompt.length },
+    sampling: { ...otherwise, ...choices[choice], max_tokens: engine.model.contextLength - prompt.length },
   };
   try {
     for await (const output of engine.generate(request, abort.signal)) {

@@ -12,6 +12,9 @@ export interface Subject {
   readonly folder: string;
 }
 
+/** How the engine chooses tokens. */
+export type Choice = 'greedy' | 'top-p 0.9';
+
 /** Something to measure in a process of its own. */
 export type Job =
   | {
@@ -29,6 +32,7 @@ export type Job =
   | {
       readonly kind: 'serving';
       readonly subject: Subject;
+      readonly choices: readonly Choice[];
       readonly batches: readonly number[];
       readonly prompt: number;
     }

@@ -12,13 +12,14 @@ import { windowOver } from './window.ts';
 type ServingJob = Extract<Job, { kind: 'serving' }>;
 
 /**
- * The engine as a worker runs it, on its own thread, with sampling and detokenising: how long it takes to be ready, what
- * it gives at each batch size after prompts of `prompt` tokens, and how much of a step it spends outside ONNX Runtime.
+ * The engine as a worker runs it, on its own thread, with detokenising: how long it takes to be ready, what it gives by each
+ * way to choose tokens at each batch size after prompts of `prompt` tokens, and how much of a step it spends outside ONNX Runtime.
  */
 export async function* serving(
-  { subject, batches, prompt }: ServingJob,
+  { subject, choices, batches, prompt }: ServingJob,
   effort: Effort,
 ): AsyncGenerator<Row> {
+  const settings = choices.flatMap((choice) => batches.map((batch) => ({ choice, batch })));
   const { weightBytes } = linearsGraph(await openModel(subject.folder));
   // The first thread of a process keeps Node busy for some ms, whatever it is to run: that is not opening a model.
   await once(new Worker('', { eval: true }), 'exit');
@@ -28,10 +29,10 @@ export async function* serving(
   const loadSeconds = (performance.now() - started) / 1000;
   const [latestLoading, { busy: busyLoading }] = [delay.percentile(100), delay.most];
   try {
-    for (const batch of batches) {
+    for (const { choice, batch } of settings) {
       const streams = new Streams();
       for (let index = 0; index < batch; index++)
-        streams.add(streamOf(engine, promptOf(engine, prompt, index)));
+        streams.add(streamOf(engine, promptOf(engine, prompt, index), choice));
       await streams.more(3);
       delay.reset();
       const before = runtimeClock();
@@ -46,6 +47,7 @@ export async function* serving(
       yield {
         model: subject.model,
         weights: subject.weights,
+        choice,
         batch,
         'tokens/s': summarize(gaps.map((gap) => (batch * 1000) / gap)),
         'ms outside ONNX Runtime': outside / steps,

@@ -43,7 +43,7 @@ export async function comparePeers(
 
   const ours = await measure('Baton, Hymba-1.5B sizes, int4', async () => {
     const subject = await prepareModel('1.5b', 'int4', cache, say);
-    return { kind: 'serving', subject, ...common };
+    return { kind: 'serving', subject, choices: ['greedy'], ...common };
   });
   const llama = await measure(`node-llama-cpp ${nodeLlamaCpp.version}, Llama, Q4_0`, async () => {
     const module = await installPeer(nodeLlamaCpp, join(cache, 'peers'), say);

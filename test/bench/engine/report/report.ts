@@ -24,7 +24,7 @@ export interface Report {
 const titles: Readonly<Record<Part, string>> = {
   decode: 'Decode: one token for each sequence of a batch',
   prefill: 'Prefill of one prompt',
-  serving: 'The engine on its own thread, with sampling',
+  serving: 'The engine on its own thread, greedy and with top-p',
   interference: 'Running streams while a long prompt is prefilled',
   peers: 'What else runs models from TypeScript',
 };
