@@ -142,15 +142,13 @@ export class Snapshots implements SnapshotService {
     );
     const toStore = fresh.filter(({ entry }) => missing.has(entry.key));
     if (missing.size > toStore.length) {
+      // Whoever replaced what is known took pages away with it.
+      if (((await this.#readable(ref))?.version ?? null) !== version) return null;
       throw new SnapshotRefusal(
         'page_missing',
         'a page that was stored is gone; the next snapshot stores all again',
       );
     }
-    await store.putPages(
-      ref.tenant,
-      toStore.map(({ entry, bytes }) => ({ key: entry.key, bytes })),
-    );
     const manifest: Manifest = {
       fingerprint: model.fingerprint,
       ...ref,
@@ -159,6 +157,11 @@ export class Snapshots implements SnapshotService {
       pages: entries,
     };
     const bytes = encodeManifest(manifest);
+    store.refuseWhatNeverFits({ bytes, pages: entries });
+    await store.putPages(
+      ref.tenant,
+      toStore.map(({ entry, bytes }) => ({ key: entry.key, bytes })),
+    );
     const next = await store.putManifest(ref.tenant, ref.session, { bytes, pages: entries }, version);
     if (next === null) return null;
     this.#known.set(keyOf(ref), { version: next, pages: entries });

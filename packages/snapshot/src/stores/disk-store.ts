@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DependencyError, ServerError } from '@baton/errors';
 import {
   damagedSession,
+  type Kept,
   type KeptSession,
   readSession,
   refuseWhatNeverFits,
@@ -13,10 +14,19 @@ import {
   usageOf,
   writeSession,
 } from './kept-sessions.ts';
-import type { SnapshotStore, StoredManifest, StoredPage, StoreLimits, StoreUsage } from './store.ts';
+import type {
+  SizedManifest,
+  SnapshotStore,
+  StoredManifest,
+  StoredPage,
+  StoreLimits,
+  StoreUsage,
+} from './store.ts';
 
 /** How long a lock is believed. */
 const lockMs = 5000;
+/** What the name of a file ends with that is being written. */
+const partial = '.partial';
 
 /**
  * Snapshots in a folder that the workers of one machine share: `<tenant>/pages/<key>`, `<tenant>/sessions/<session>`. Files
@@ -25,10 +35,17 @@ const lockMs = 5000;
 export class DiskStore implements SnapshotStore {
   readonly #folder: string;
   readonly #limits: StoreLimits;
+  /** When old pages that no session names are looked for again. */
+  #nextCollection = 0;
+  #collection: Promise<void> | null = null;
 
   constructor(folder: string, limits: StoreLimits) {
     this.#folder = folder;
     this.#limits = limits;
+  }
+
+  refuseWhatNeverFits(manifest: SizedManifest): void {
+    refuseWhatNeverFits(manifest, this.#limits);
   }
 
   async missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {
@@ -58,20 +75,21 @@ export class DiskStore implements SnapshotStore {
     manifest: StoredManifest,
     replaces: string | null,
   ): Promise<string | null> {
-    refuseWhatNeverFits(manifest, this.#limits);
+    this.refuseWhatNeverFits(manifest);
     const keys = manifest.pages.map(({ key }) => key);
-    const version = await this.#locked(tenant, async () => {
+    const stored = await this.#locked(tenant, async () => {
       const file = await readIfThere(this.#session(tenant, session));
-      const current = file && readSession(file)?.manifest;
-      if ((current ? versionOf(current) : null) !== replaces) return null;
+      const current = file && readSession(file);
+      if ((current ? versionOf(current.manifest) : null) !== replaces) return null;
       if ((await this.missing(tenant, keys)).size > 0) {
         throw new ServerError('a page went before its manifest came; it is put again');
       }
       await writeWhole(this.#session(tenant, session), writeSession(manifest, Date.now()));
-      return versionOf(manifest.bytes);
+      return { version: versionOf(manifest.bytes), replaced: current?.kept };
     });
-    if (version !== null) await this.#makeRoom(tenant, session);
-    return version;
+    if (!stored) return null;
+    await this.#makeRoom(tenant, session, stored.replaced);
+    return stored.version;
   }
 
   async getManifest(tenant: string, session: string) {
@@ -82,43 +100,93 @@ export class DiskStore implements SnapshotStore {
   }
 
   async delete(tenant: string, session: string): Promise<void> {
-    await this.#forget(tenant, [session]);
+    const kept = await this.#locked(tenant, async () => {
+      const file = await readIfThere(this.#session(tenant, session));
+      await rm(this.#session(tenant, session), { force: true });
+      return file && readSession(file)?.kept;
+    });
+    if (kept) await this.#dropPages(tenant, [kept], await this.#sessions(tenant));
   }
 
   async usage(tenant: string): Promise<StoreUsage> {
     return usageOf(await this.#sessions(tenant));
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    await this.#collection;
+  }
 
-  /** Forgets what is too old, and the oldest where there is too much. Holds one tenant's lock at a time. */
-  async #makeRoom(tenant: string, session: string): Promise<void> {
+  /**
+   * Forgets what is too old, and the oldest where there is too much, and pages that went out of use with that or with what
+   * was replaced. Holds one tenant's lock at a time.
+   */
+  async #makeRoom(tenant: string, session: string, replaced: Kept | undefined): Promise<void> {
+    const now = Date.now();
     const tenants = await list(this.#folder);
     const all = (await Promise.all(tenants.map((name) => this.#sessions(name)))).flat();
-    const gone = tooMany(all, { tenant, session }, this.#limits);
+    const gone = new Set(tooMany(all, { tenant, session }, this.#limits));
+    const staying = Map.groupBy(
+      all.filter((entry) => !gone.has(entry)),
+      (entry) => entry.tenant,
+    );
     for (const [owner, some] of Map.groupBy(gone, (entry) => entry.tenant)) {
-      await this.#forget(
-        owner,
-        some.map((entry) => entry.session),
-      );
+      await this.#locked(owner, async () => {
+        for (const entry of some) await rm(this.#session(owner, entry.session), { force: true });
+      });
+      await this.#dropPages(owner, some, staying.get(owner) ?? []);
+    }
+    if (replaced) await this.#dropPages(tenant, [replaced], staying.get(tenant) ?? []);
+    if (now < this.#nextCollection) return;
+    this.#nextCollection = now + unnamedMs(this.#limits) / 2;
+    // What fails is tried again by the next one.
+    this.#collection = this.#collect(staying, now - unnamedMs(this.#limits)).catch(() => {});
+  }
+
+  /** Removes pages of what is stored no more that none of `staying` names, and nobody else has put or asked for since. */
+  async #dropPages(tenant: string, gone: readonly Kept[], staying: readonly Kept[]): Promise<void> {
+    const named = new Set(staying.flatMap(({ pages }) => pages));
+    const unnamed = gone.flatMap(({ pages, storedAt }) =>
+      pages.flatMap((key) => (named.has(key) ? [] : [{ key, until: storedAt }])),
+    );
+    await this.#removeUntouched(tenant, unnamed);
+  }
+
+  /**
+   * Removes pages that no session came to name and nobody has put or asked for after `before`, which is earlier than
+   * `staying` was read; so too what writers left half written that are gone.
+   */
+  async #collect(staying: ReadonlyMap<string, readonly Kept[]>, before: number): Promise<void> {
+    for (const tenant of await list(this.#folder)) {
+      const named = new Set(staying.get(tenant)?.flatMap(({ pages }) => pages));
+      const old: { readonly key: string; readonly until: number }[] = [];
+      for (const key of await list(join(this.#folder, tenant, 'pages'))) {
+        if (!named.has(key) && (await modifiedAt(this.#page(tenant, key))) <= before)
+          old.push({ key, until: before });
+      }
+      await this.#removeUntouched(tenant, old);
+      for (const name of await list(join(this.#folder, tenant))) {
+        const file = join(this.#folder, tenant, name);
+        if (name.endsWith(partial) && (await modifiedAt(file)) <= before) await rm(file, { force: true });
+      }
     }
   }
 
-  async #forget(tenant: string, sessions: readonly string[]): Promise<void> {
-    await this.#locked(tenant, async () => {
-      for (const session of sessions) await rm(this.#session(tenant, session), { force: true });
-      await this.#dropPages(tenant);
-    });
-  }
-
-  /** Removes pages that no session names, but for those put or asked for lately, whose manifest is still to come. */
-  async #dropPages(tenant: string): Promise<void> {
-    const named = new Set((await this.#sessions(tenant)).flatMap(({ pages }) => pages));
-    const before = Date.now() - unnamedMs(this.#limits);
-    for (const key of await list(join(this.#folder, tenant, 'pages'))) {
-      const file = this.#page(tenant, key);
-      if (named.has(key) || ((await stat(file).catch(() => null))?.mtimeMs ?? before) > before) continue;
-      await rm(file, { force: true });
+  /**
+   * Removes pages that no session named at `until`, unless they were put, asked for or named later: each of these makes a
+   * page newer, and naming does so under the lock.
+   */
+  async #removeUntouched(
+    tenant: string,
+    pages: readonly { readonly key: string; readonly until: number }[],
+  ): Promise<void> {
+    // Some at a time, so that the lock is never held for long.
+    for (let at = 0; at < pages.length; at += 256) {
+      await this.#locked(tenant, async () => {
+        for (const { key, until } of pages.slice(at, at + 256)) {
+          const file = this.#page(tenant, key);
+          if ((await modifiedAt(file)) <= until) await rm(file, { force: true });
+        }
+      });
     }
   }
 
@@ -172,11 +240,14 @@ function versionOf(bytes: Uint8Array): string {
 /** Writes a file that nobody sees before it is whole and on the disk. */
 async function writeWhole(file: string, bytes: Uint8Array): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
-  const temporary = join(dirname(dirname(file)), `${randomUUID()}.partial`);
+  const temporary = join(dirname(dirname(file)), `${randomUUID()}${partial}`);
   const handle = await open(temporary, 'wx');
   try {
     await handle.writeFile(bytes);
     await handle.sync();
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
   } finally {
     await handle.close();
   }
@@ -188,6 +259,11 @@ async function readIfThere(file: string): Promise<Buffer | null> {
     if (isCode(error, 'ENOENT')) return null;
     throw error;
   });
+}
+
+/** When a file was changed last, in ms; `Infinity` for one that is not there. */
+async function modifiedAt(file: string): Promise<number> {
+  return Math.floor((await stat(file).catch(() => null))?.mtimeMs ?? Number.POSITIVE_INFINITY);
 }
 
 async function list(folder: string): Promise<string[]> {

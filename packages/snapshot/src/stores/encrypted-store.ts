@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, hash, randomBytes } from 'node:crypto';
 import { SnapshotRefusal } from '../refusal.ts';
-import type { SnapshotStore, StoredManifest, StoredPage, StoreUsage } from './store.ts';
+import type { SizedManifest, SnapshotStore, StoredManifest, StoredPage, StoreUsage } from './store.ts';
 
 const cipher = 'aes-256-gcm';
 /** In front of what is encrypted: see FORMAT.md. */
@@ -23,6 +23,13 @@ export class EncryptedStore implements SnapshotStore {
   constructor(inner: SnapshotStore, keys: readonly [string, ...string[]]) {
     this.#inner = inner;
     this.#keys = new Map(keys.map((key) => [idOf(Buffer.from(key, 'hex')), Buffer.from(key, 'hex')]));
+  }
+
+  refuseWhatNeverFits({ bytes, pages }: SizedManifest): void {
+    this.#inner.refuseWhatNeverFits({
+      bytes: { length: bytes.length + overhead },
+      pages: pages.map((page) => ({ bytes: page.bytes + overhead })),
+    });
   }
 
   async missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {

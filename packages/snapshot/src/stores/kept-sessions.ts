@@ -1,6 +1,6 @@
 import { StoreFullError } from '@baton/errors';
 import { SnapshotRefusal } from '../refusal.ts';
-import type { StoredManifest, StoreLimits, StoreUsage } from './store.ts';
+import type { SizedManifest, StoredManifest, StoreLimits, StoreUsage } from './store.ts';
 
 /** How long a page is kept that no manifest names, in milliseconds. */
 export function unnamedMs({ unnamedSeconds = 600 }: StoreLimits): number {
@@ -50,7 +50,7 @@ export function usageOf(sessions: readonly Kept[]): StoreUsage {
 }
 
 /** Throws `StoreFullError` for a snapshot that no amount of forgetting makes room for. */
-export function refuseWhatNeverFits(manifest: StoredManifest, { quotaBytes, totalBytes }: StoreLimits): void {
+export function refuseWhatNeverFits(manifest: SizedManifest, { quotaBytes, totalBytes }: StoreLimits): void {
   const [size, most] = [sizeOf(manifest), Math.min(quotaBytes, totalBytes)];
   if (size <= most) return;
   throw new StoreFullError(`a snapshot of ${size} bytes does not fit the ${most} that a tenant may store`);
@@ -95,6 +95,6 @@ export function tooMany<T extends KeptSession>(
 }
 
 /** Bytes of a manifest and its pages. */
-export function sizeOf({ bytes, pages }: StoredManifest): number {
+export function sizeOf({ bytes, pages }: SizedManifest): number {
   return bytes.length + pages.reduce((sum, page) => sum + page.bytes, 0);
 }

@@ -5,7 +5,14 @@ import { connectRedis, RedisHealth } from '@baton/redis';
 import type { Redis } from 'ioredis';
 import { refuseWhatNeverFits, sizeOf, unnamedMs } from './kept-sessions.ts';
 import { scripts } from './redis-scripts.ts';
-import type { SnapshotStore, StoredManifest, StoredPage, StoreLimits, StoreUsage } from './store.ts';
+import type {
+  SizedManifest,
+  SnapshotStore,
+  StoredManifest,
+  StoredPage,
+  StoreLimits,
+  StoreUsage,
+} from './store.ts';
 
 /** Pages a command carries, so that none holds Redis up. */
 const batch = 64;
@@ -36,6 +43,10 @@ export class RedisStore implements SnapshotStore {
       commandTimeout: 1000,
     });
     return new RedisStore(client, health, limits);
+  }
+
+  refuseWhatNeverFits(manifest: SizedManifest): void {
+    refuseWhatNeverFits(manifest, this.#limits);
   }
 
   async missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {
@@ -83,7 +94,7 @@ export class RedisStore implements SnapshotStore {
     manifest: StoredManifest,
     replaces: string | null,
   ): Promise<string | null> {
-    refuseWhatNeverFits(manifest, this.#limits);
+    this.refuseWhatNeverFits(manifest);
     const { bytes, pages } = manifest;
     const { ttlSeconds } = this.#limits;
     const version = createHash('sha256').update(bytes).digest('hex');

@@ -21,7 +21,14 @@ import {
   writeSession,
 } from './kept-sessions.ts';
 import { RecentPages } from './recent-pages.ts';
-import type { SnapshotStore, StoredManifest, StoredPage, StoreLimits, StoreUsage } from './store.ts';
+import type {
+  SizedManifest,
+  SnapshotStore,
+  StoredManifest,
+  StoredPage,
+  StoreLimits,
+  StoreUsage,
+} from './store.ts';
 
 /** A session that was read, and the version that it had. */
 interface Seen {
@@ -47,6 +54,8 @@ export class S3Store implements SnapshotStore {
   /** By key what sessions hold, so that only those are read that changed. */
   readonly #seen = new Map<string, Seen>();
   readonly #recent: RecentPages;
+  /** When old pages that no session names are looked for again. */
+  #nextCollection = 0;
 
   private constructor(client: S3Client, bucket: string, prefix: string, limits: StoreLimits) {
     this.#client = client;
@@ -83,6 +92,10 @@ export class S3Store implements SnapshotStore {
       throw error;
     }
     return store;
+  }
+
+  refuseWhatNeverFits(manifest: SizedManifest): void {
+    refuseWhatNeverFits(manifest, this.#limits);
   }
 
   async missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {
@@ -124,7 +137,7 @@ export class S3Store implements SnapshotStore {
     manifest: StoredManifest,
     replaces: string | null,
   ): Promise<string | null> {
-    refuseWhatNeverFits(manifest, this.#limits);
+    this.refuseWhatNeverFits(manifest);
     const keys = manifest.pages.map(({ key }) => key);
     if ((await this.missing(tenant, keys)).size > 0) {
       throw new ServerError('a page went before its manifest came; it is put again');
@@ -145,7 +158,6 @@ export class S3Store implements SnapshotStore {
 
   async delete(tenant: string, session: string): Promise<void> {
     await this.#remove(this.#session(tenant, session));
-    await this.#dropPages(tenant, await this.#sessions(tenant));
   }
 
   async usage(tenant: string): Promise<StoreUsage> {
@@ -167,31 +179,46 @@ export class S3Store implements SnapshotStore {
     }
   }
 
-  /** Forgets what is too old, and the oldest where there is too much. */
-  async #makeRoom(tenant: string, newest: string): Promise<void> {
+  /** Forgets what is too old, and the oldest where there is too much; their pages are collected with others. */
+  async #makeRoom(tenant: string, session: string): Promise<void> {
+    const now = Date.now();
     const all = await this.#sessions('');
-    const gone = tooMany(all, { tenant, session: newest }, this.#limits);
-    await Promise.all(gone.map((entry) => this.#remove(this.#session(entry.tenant, entry.session))));
-    for (const owner of new Set(gone.map((entry) => entry.tenant))) {
-      await this.#dropPages(
-        owner,
-        all.filter((entry) => entry.tenant === owner && !gone.includes(entry)),
-      );
-    }
+    const gone = new Set(tooMany(all, { tenant, session }, this.#limits));
+    await Promise.all(Array.from(gone, (entry) => this.#remove(this.#session(entry.tenant, entry.session))));
+    if (now < this.#nextCollection) return;
+    this.#nextCollection = now + unnamedMs(this.#limits) / 2;
+    const staying = all.filter((entry) => !gone.has(entry));
+    // What fails is tried again by the next one.
+    this.#collect(staying, now - unnamedMs(this.#limits)).catch(() => {});
   }
 
-  /** Removes pages that no session names, but for those put or asked for lately, whose manifest is still to come. */
-  async #dropPages(tenant: string, sessions: readonly Kept[]): Promise<void> {
-    const named = new Set(sessions.flatMap(({ pages }) => pages.map((key) => this.#page(tenant, key))));
-    const before = Date.now() - unnamedMs(this.#limits);
-    const pages = await this.#list(this.#page(tenant, ''));
-    const old = pages.filter(({ key, modified }) => !named.has(key) && modified < before);
-    await Promise.all(old.map(({ key }) => this.#remove(key)));
+  /**
+   * Removes pages that none of `staying` names, but for those put or asked for after `before`, whose manifest may be still to
+   * come: one is earlier than the other was read by as long as a page counts as new.
+   */
+  async #collect(staying: readonly KeptSession[], before: number): Promise<void> {
+    const named = new Set(
+      staying.flatMap(({ tenant, pages }) => pages.map((key) => this.#page(tenant, key))),
+    );
+    let old: string[] = [];
+    const removeOld = async () => {
+      await Promise.all(old.map((key) => this.#remove(key)));
+      old = [];
+    };
+    for await (const { key, modified } of this.#list(`${this.#prefix}pages/`)) {
+      if (named.has(key) || modified >= before) continue;
+      old.push(key);
+      // As many at a time as there are connections.
+      if (old.length === 50) await removeOld();
+    }
+    await removeOld();
   }
 
   /** Sessions of a tenant, or of all for ''. */
   async #sessions(tenant: string): Promise<KeptSession[]> {
-    const listed = await this.#list(tenant === '' ? `${this.#prefix}sessions/` : this.#session(tenant, ''));
+    const prefix = tenant === '' ? `${this.#prefix}sessions/` : this.#session(tenant, '');
+    const listed: Listed[] = [];
+    for await (const entry of this.#list(prefix)) listed.push(entry);
     const kept = await Promise.all(listed.map(({ key, etag }) => this.#kept(key, etag)));
     return listed.flatMap(({ key }, at) => {
       const [owner = '', session = ''] = key.split('/').slice(-2);
@@ -228,8 +255,7 @@ export class S3Store implements SnapshotStore {
     return true;
   }
 
-  async #list(prefix: string): Promise<Listed[]> {
-    const listed: Listed[] = [];
+  async *#list(prefix: string): AsyncGenerator<Listed> {
     let next: string | undefined;
     do {
       const answer = await this.#ask(() =>
@@ -238,11 +264,10 @@ export class S3Store implements SnapshotStore {
         ),
       );
       for (const { Key, ETag, LastModified } of answer?.Contents ?? []) {
-        listed.push({ key: String(Key), etag: String(ETag), modified: LastModified?.getTime() ?? 0 });
+        yield { key: String(Key), etag: String(ETag), modified: LastModified?.getTime() ?? 0 };
       }
       next = answer?.NextContinuationToken;
     } while (next !== undefined);
-    return listed;
   }
 
   async #get(key: string): Promise<{ readonly bytes: Uint8Array; readonly etag: string } | null> {

@@ -11,6 +11,12 @@ export interface StoredManifest {
   readonly pages: readonly { readonly key: string; readonly bytes: number }[];
 }
 
+/** As much of a manifest as tells its size. */
+export interface SizedManifest {
+  readonly bytes: { readonly length: number };
+  readonly pages: readonly { readonly bytes: number }[];
+}
+
 export interface StoreUsage {
   readonly bytes: number;
   readonly sessions: number;
@@ -23,6 +29,8 @@ export interface StoreUsage {
 export interface SnapshotStore {
   /** Which of the pages are not there; those that are stay for a while longer. */
   missing(tenant: string, keys: readonly string[]): Promise<Set<string>>;
+  /** Throws `StoreFullError` for a snapshot that no amount of forgetting makes room for: its pages need not be put. */
+  refuseWhatNeverFits(manifest: SizedManifest): void;
   /** Keeps pages for a short while, until a manifest names them. */
   putPages(tenant: string, pages: readonly StoredPage[]): Promise<void>;
   /** Takes pages away that are damaged: whoever needs one finds it missing, and stores it again. */
