@@ -58,6 +58,7 @@ export {
   serviceTimesKey,
   shardOf,
   snapshotKeys,
+  snapshotOldest,
   snapshotTenants,
   tenantGenerationsKey,
 } from './names.ts';

@@ -48,6 +48,8 @@ export const snapshotKeys = (tenant: string) => ({
 });
 /** Tenants with snapshots, by their bytes. */
 export const snapshotTenants = `${redisPrefix}:snapshot-tenants`;
+/** The same ones by when the oldest of their sessions was stored. */
+export const snapshotOldest = `${redisPrefix}:snapshot-oldest`;
 
 /** A Redis hash: the latest turn that was taken, and each tenant's last. */
 export const fairOrderKey = `${redisPrefix}:${queueName}:fair-order`;

@@ -3,22 +3,29 @@
  * of `snapshotKeys` that each script names, ARGV[1] is what a page's key begins with.
  */
 
-/** Forgets a session, and the pages that nobody else names. */
+/** Forgets a session, and the pages that nobody else names; so too one that Redis itself has evicted, whose size nobody knows. */
 const forget = `
 local function forget(prefix, session, id, references, sessions, bytes)
   local pages = redis.call('HGET', session, 'pages')
-  if not pages then return 0 end
+  if not pages then
+    if redis.call('ZREM', sessions, id) == 0 then return end
+    local total = 0
+    for _, other in ipairs(redis.call('ZRANGE', sessions, 0, -1)) do
+      local key = string.sub(session, 1, #session - #id) .. other
+      total = total + tonumber(redis.call('HGET', key, 'size') or '0')
+    end
+    redis.call('SET', bytes, total)
+    return
+  end
   for page in string.gmatch(pages, '[^\\n]+') do
     if redis.call('HINCRBY', references, page, -1) <= 0 then
       redis.call('HDEL', references, page)
       redis.call('UNLINK', prefix .. page)
     end
   end
-  local size = tonumber(redis.call('HGET', session, 'size'))
+  redis.call('DECRBY', bytes, tonumber(redis.call('HGET', session, 'size')))
   redis.call('UNLINK', session)
   redis.call('ZREM', sessions, id)
-  redis.call('DECRBY', bytes, size)
-  return size
 end
 `;
 
@@ -27,12 +34,13 @@ export const scripts = {
    * KEYS session, references, sessions, bytes; ARGV prefix of pages, id, version replaced ('' for none), new version,
    * manifest, size, now in ms, ms to live, page keys. Gives 'stored', 'conflict' or 'missing'.
    */
-  putManifest: `
+  putManifest: `${forget}
     local version = redis.call('HGET', KEYS[1], 'version') or ''
     if version ~= ARGV[3] then return 'conflict' end
     for at = 9, #ARGV do
       if redis.call('EXISTS', ARGV[1] .. ARGV[at]) == 0 then return 'missing' end
     end
+    if version == '' then forget(ARGV[1], KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4]) end
     local old = redis.call('HGET', KEYS[1], 'pages') or ''
     local oldSize = tonumber(redis.call('HGET', KEYS[1], 'size') or '0')
     for at = 9, #ARGV do
@@ -50,7 +58,7 @@ export const scripts = {
     redis.call('ZADD', KEYS[3], ARGV[7], ARGV[2])
     redis.call('INCRBY', KEYS[4], tonumber(ARGV[6]) - oldSize)
     return 'stored'`,
-  /** KEYS session, references, sessions, bytes; ARGV prefix of pages, id. Gives the bytes that went. */
+  /** KEYS session, references, sessions, bytes; ARGV prefix of pages, id. */
   forget: `${forget}
-    return forget(ARGV[1], KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])`,
+    forget(ARGV[1], KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])`,
 } as const;

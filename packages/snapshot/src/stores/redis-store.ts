@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { BatonError, ServerError } from '@baton/errors';
-import { snapshotKeys, snapshotTenants } from '@baton/protocol';
+import { snapshotKeys, snapshotOldest, snapshotTenants } from '@baton/protocol';
 import { connectRedis, RedisHealth } from '@baton/redis';
 import type { Redis } from 'ioredis';
 import { refuseWhatNeverFits, sizeOf, unnamedMs } from './kept-sessions.ts';
@@ -120,7 +120,7 @@ export class RedisStore implements SnapshotStore {
       if (answer === 'conflict') return null;
       if (answer === 'missing')
         throw new ServerError('a page went before its manifest came; it is put again');
-      await this.#makeRoom(tenant);
+      await this.#makeRoom(tenant, session);
       return version;
     });
   }
@@ -135,8 +135,7 @@ export class RedisStore implements SnapshotStore {
 
   async delete(tenant: string, session: string): Promise<void> {
     await this.#ask(async () => {
-      await this.#forget(tenant, session);
-      await this.#client.zadd(snapshotTenants, String((await this.usage(tenant)).bytes), tenant);
+      await this.#forget(tenant, [session]);
     });
   }
 
@@ -155,46 +154,64 @@ export class RedisStore implements SnapshotStore {
     this.#client.disconnect();
   }
 
-  async #forget(tenant: string, session: string): Promise<void> {
-    const keys = snapshotKeys(tenant);
-    const where = [keys.session(session), keys.references, keys.sessions, keys.bytes];
-    await this.#client.forget(4, ...where, keys.page(''), session);
-  }
-
-  /** Forgets what is too old, and the oldest of whoever has too much. */
-  async #makeRoom(tenant: string): Promise<void> {
+  /** Forgets what is too old, whosever it is, and but for `newest` the oldest of whoever has too much. */
+  async #makeRoom(tenant: string, newest: string): Promise<void> {
     const { ttlSeconds, quotaBytes, totalBytes } = this.#limits;
-    const { sessions } = snapshotKeys(tenant);
+    await this.#noteUse(tenant);
     const before = Date.now() - ttlSeconds * 1000;
-    for (const old of await this.#client.zrange(
-      sessions,
-      '0',
-      String(before),
-      'BYSCORE',
-      'LIMIT',
-      0,
-      batch,
-    )) {
-      await this.#forget(tenant, old);
+    for (const owner of await this.#storedBefore(snapshotOldest, before)) {
+      await this.#forget(owner, await this.#storedBefore(snapshotKeys(owner).sessions, before));
     }
-    let bytes = (await this.usage(tenant)).bytes;
-    while (bytes > quotaBytes) bytes = await this.#forgetOldest(tenant);
-    await this.#client.zadd(snapshotTenants, String(bytes), tenant);
+    while ((await this.usage(tenant)).bytes > quotaBytes && (await this.#forgetOldest(tenant, newest)));
+    /** Those of whom nothing may go. */
+    const passed = new Set<string>();
     for (;;) {
       const tenants = await this.#client.zrange(snapshotTenants, '0', '-1', 'WITHSCORES');
       const total = tenants.reduce((sum, entry, at) => (at % 2 === 1 ? sum + Number(entry) : sum), 0);
-      const largest = tenants.at(-2);
+      const largest = tenants.findLast((entry, at) => at % 2 === 0 && !passed.has(entry));
       if (total <= totalBytes || largest === undefined) return;
-      await this.#client.zadd(snapshotTenants, String(await this.#forgetOldest(largest)), largest);
+      if (!(await this.#forgetOldest(largest, largest === tenant ? newest : null))) passed.add(largest);
     }
   }
 
-  /** Gives the tenant's bytes after that. */
-  async #forgetOldest(tenant: string): Promise<number> {
-    const [oldest] = await this.#client.zrange(snapshotKeys(tenant).sessions, '0', '0');
-    if (oldest === undefined) return 0;
-    await this.#forget(tenant, oldest);
-    return (await this.usage(tenant)).bytes;
+  /** Some of a set's members by time. */
+  #storedBefore(set: string, milliseconds: number): Promise<string[]> {
+    return this.#client.zrange(set, '0', String(milliseconds), 'BYSCORE', 'LIMIT', 0, batch);
+  }
+
+  /** False where there is none but `newest`. */
+  async #forgetOldest(tenant: string, newest: string | null): Promise<boolean> {
+    const sessions = await this.#client.zrange(snapshotKeys(tenant).sessions, '0', '1');
+    const oldest = sessions.find((session) => session !== newest);
+    await this.#forget(tenant, oldest === undefined ? [] : [oldest]);
+    return oldest !== undefined;
+  }
+
+  async #forget(tenant: string, sessions: readonly string[]): Promise<void> {
+    const keys = snapshotKeys(tenant);
+    for (const session of sessions) {
+      const where = [keys.session(session), keys.references, keys.sessions, keys.bytes];
+      await this.#client.forget(4, ...where, keys.page(''), session);
+    }
+    await this.#noteUse(tenant);
+  }
+
+  /** Brings up to date what is known over all tenants of this one. */
+  async #noteUse(tenant: string): Promise<void> {
+    const { bytes } = await this.usage(tenant);
+    const [oldest, storedAt] = await this.#client.zrange(
+      snapshotKeys(tenant).sessions,
+      '0',
+      '0',
+      'WITHSCORES',
+    );
+    const all = this.#client.pipeline();
+    if (oldest === undefined || storedAt === undefined) {
+      all.zrem(snapshotTenants, tenant).zrem(snapshotOldest, tenant);
+    } else {
+      all.zadd(snapshotTenants, String(bytes), tenant).zadd(snapshotOldest, storedAt, tenant);
+    }
+    for (const [error] of (await all.exec()) ?? []) if (error) throw error;
   }
 
   async #inBatches<T>(items: readonly T[], work: (some: readonly T[]) => Promise<void>): Promise<void> {

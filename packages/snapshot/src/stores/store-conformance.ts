@@ -209,13 +209,30 @@ export function describeStoreConformance(
       await hasty.close();
     });
 
-    it('forgets what nobody continued in time', async () => {
-      const tenant = newTenant();
+    it('keeps what was just stored below the memory bound, though it alone is more than anybody else has', async () => {
+      const used = await Promise.all(known.map((tenant) => store.usage(tenant)));
+      const before = used.reduce((sum, { bytes }) => sum + bytes, 0);
+      const tight = await open({ ...roomy, totalBytes: before + 60_000 });
+      const [small, large] = [newTenant(), newTenant()];
+      await put(store, small, 'a', [20_000]);
+      await put(store, small, 'b', [20_000]);
+      await put(tight, large, 's', [50_000]);
+      expect(await store.getManifest(large, 's')).not.toBeNull();
+      const after = await Promise.all(known.map((tenant) => store.usage(tenant)));
+      expect(after.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(before + 60_000);
+      await tight.close();
+    });
+
+    it('forgets what nobody continued in time, also of those who store no more', async () => {
+      const [tenant, idle] = [newTenant(), newTenant()];
       await put(store, tenant, 'old', [10]);
+      await put(store, idle, 'old', [10]);
       await new Promise((resolve) => setTimeout(resolve, 30));
       const hasty = await open({ ...roomy, ttlSeconds: 0.02 });
       await put(hasty, tenant, 'new', [10]);
       expect(await store.getManifest(tenant, 'old')).toBeNull();
+      expect(await store.getManifest(idle, 'old')).toBeNull();
+      expect(await store.usage(idle)).toEqual({ bytes: 0, sessions: 0 });
       await hasty.close();
     });
 
