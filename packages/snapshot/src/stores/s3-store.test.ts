@@ -48,6 +48,43 @@ it('does not ask again for pages that it put or found lately', async () => {
   await Promise.all([store.close(), other.close()]);
 });
 
+it.each([
+  ['before it is removed: leaves it', /(HEAD|DELETE) .*wanted/],
+  ['while it is removed: finds it missing before a manifest names it', /DELETE .*wanted/],
+])('collects a page that somebody asks for %s', async (when, moment) => {
+  const prefix = when.slice(0, 6).trim();
+  const hasty = { ...limits, unnamedSeconds: 2 };
+  const [collecting, asking] = await Promise.all([0, 1].map(() => S3Store.open(server.url(prefix), hasty)));
+  if (!collecting || !asking) throw new Error('there are two');
+  const pages = [{ key: 'wanted', bytes: new Uint8Array(1) }];
+  const manifest = { bytes: new Uint8Array(5), pages: [{ key: 'wanted', bytes: 1 }] };
+  await collecting.putPages('t', pages);
+  await new Promise((resolve) => setTimeout(resolve, 2100));
+  const asked = new Promise<Set<string>>((resolve, reject) => {
+    server.before = async (request) => {
+      if (!moment.test(request)) return;
+      server.before = async () => {};
+      await asking.missing('t', ['wanted']).then(resolve, reject);
+    };
+  });
+  await collecting.putManifest('t', 'another', { bytes: new Uint8Array(5), pages: [] }, null);
+  expect(await asked).toEqual(new Set());
+  const isRemoved = when.startsWith('while');
+  if (isRemoved) {
+    await expect.poll(() => collecting.getPages('t', ['wanted'])).toEqual([null]);
+    await expect(asking.putManifest('t', 's', manifest, null)).rejects.toThrow(/page/);
+    expect(await asking.missing('t', ['wanted'])).toEqual(new Set(['wanted']));
+    await asking.putPages('t', pages);
+  }
+  expect(await asking.putManifest('t', 's', manifest, null)).not.toBeNull();
+  expect(await asking.getPages('t', ['wanted'])).not.toEqual([null]);
+  const deleted = server.requests.filter(
+    (request) => request === `DELETE /snapshots/${prefix}/pages/t/wanted`,
+  );
+  expect(deleted).toHaveLength(isRemoved ? 1 : 0);
+  await Promise.all([collecting.close(), asking.close()]);
+});
+
 it('says that the server is away, or the bucket not there', async () => {
   const own = await startS3Server();
   const store = await S3Store.open(own.url('x'), limits);

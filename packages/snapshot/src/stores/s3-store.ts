@@ -194,7 +194,7 @@ export class S3Store implements SnapshotStore {
 
   /**
    * Removes pages that none of `staying` names, but for those put or asked for after `before`, whose manifest may be still to
-   * come: one is earlier than the other was read by as long as a page counts as new.
+   * come. `before` is earlier than `staying` was read by as long as a page counts as new.
    */
   async #collect(staying: readonly KeptSession[], before: number): Promise<void> {
     const named = new Set(
@@ -202,7 +202,7 @@ export class S3Store implements SnapshotStore {
     );
     let old: string[] = [];
     const removeOld = async () => {
-      await Promise.all(old.map((key) => this.#remove(key)));
+      await Promise.all(old.map((key) => this.#removeOld(key, before)));
       old = [];
     };
     for await (const { key, modified } of this.#list(`${this.#prefix}pages/`)) {
@@ -212,6 +212,17 @@ export class S3Store implements SnapshotStore {
       if (old.length === 50) await removeOld();
     }
     await removeOld();
+  }
+
+  /**
+   * Removes a page unless somebody has put or asked for it since it was listed. S3 deletes on no condition that such a page
+   * fails, so one that is asked for between these two requests goes all the same. Whoever asked looks again before a manifest
+   * names it (see `#refresh`), and finds it missing; unless this process stops in between for as long as that takes, or somebody
+   * else removes and a third puts the page meanwhile. A restore then finds the page gone, and the next cheaper way is taken.
+   */
+  async #removeOld(key: string, before: number): Promise<void> {
+    const modified = await this.#modifiedAt(key);
+    if (modified !== null && modified < before) await this.#remove(key);
   }
 
   /** Sessions of a tenant, or of all for ''. */
@@ -237,22 +248,29 @@ export class S3Store implements SnapshotStore {
     return kept;
   }
 
-  /** Whether a page is there; one that is old is written onto itself, so that it counts as new to whoever collects old ones. */
+  /**
+   * Whether a page is there; one that is old is written onto itself, so that it counts as new to whoever collects old ones.
+   * One who does may be about to remove it, so it is relied on only once it is found new.
+   */
   async #refresh(key: string): Promise<boolean> {
-    const where = { Bucket: this.#bucket, Key: key };
-    const head = await this.#ask(() => this.#client.send(new HeadObjectCommand(where)));
-    if (!head) return false;
-    const now = Date.now();
-    this.#recent.add(key, head.LastModified?.getTime() ?? 0);
+    const modified = await this.#modifiedAt(key);
+    if (modified === null) return false;
+    this.#recent.add(key, modified);
     if (this.#recent.has(key)) return true;
     const copy = new CopyObjectCommand({
-      ...where,
+      Bucket: this.#bucket,
+      Key: key,
       CopySource: `${this.#bucket}/${key}`,
       MetadataDirective: 'REPLACE',
     });
-    if ((await this.#ask(() => this.#client.send(copy))) === null) return false;
-    this.#recent.add(key, now);
-    return true;
+    return (await this.#ask(() => this.#client.send(copy))) !== null;
+  }
+
+  /** When an object was written; null for one that is not there. */
+  async #modifiedAt(key: string): Promise<number | null> {
+    const head = new HeadObjectCommand({ Bucket: this.#bucket, Key: key });
+    const found = await this.#ask(() => this.#client.send(head));
+    return found && (found.LastModified?.getTime() ?? 0);
   }
 
   async *#list(prefix: string): AsyncGenerator<Listed> {

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, utimes } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,8 @@ export interface S3TestServer {
   url(prefix: string): string;
   /** Method and path of every request so far. */
   readonly requests: readonly string[];
+  /** Takes place before a request is answered, told as in `requests`. */
+  before: (request: string) => Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -24,7 +26,8 @@ interface Context {
 /**
  * An S3 server on loopback. It knows no conditions on a PUT (nor does any other that npm or Debian 12 has, but for Ceph's,
  * which wants a cluster), so they are put in front of it here as S3 documents them, unless
- * `conditions` is false; and one object is read or written by one request at a time, since in S3 a write is whole.
+ * `conditions` is false; and one object is read or written by one request at a time, since in S3 a write is whole. Nor does it
+ * take a copy onto itself for a write, which makes an object new in S3.
  */
 export async function startS3Server({ conditions = true } = {}): Promise<S3TestServer> {
   const directory = await mkdtemp(join(tmpdir(), 'baton-s3-'));
@@ -39,7 +42,9 @@ export async function startS3Server({ conditions = true } = {}): Promise<S3TestS
   const requests: string[] = [];
   const turns = new Map<string, Promise<void>>();
   server.middleware.unshift(async (context: Context, next: () => Promise<void>) => {
-    requests.push(`${context.method} ${context.path}`);
+    const request = `${context.method} ${context.path}`;
+    requests.push(request);
+    await started.before(request);
     const turn = (turns.get(context.path) ?? Promise.resolve()).then(async () => {
       const { 'if-match': match, 'if-none-match': noneMatch } = context.headers;
       const asks = conditions && context.method === 'PUT' && (match ?? noneMatch) !== undefined;
@@ -51,6 +56,7 @@ export async function startS3Server({ conditions = true } = {}): Promise<S3TestS
       } else {
         await next();
       }
+      if (context.method === 'PUT' && context.headers['x-amz-copy-source']) await touch(context.path);
     });
     turns.set(
       context.path,
@@ -59,15 +65,26 @@ export async function startS3Server({ conditions = true } = {}): Promise<S3TestS
     await turn;
   });
 
-  async function etagOf(path: string): Promise<string | null> {
+  const partsOf = (path: string) => {
     const [, bucket = '', ...key] = decodeURIComponent(path).split('/');
-    if (!(await server.store.existsObject(bucket, key.join('/')))) return null;
-    return (await server.store.getMetadata(bucket, key.join('/'))).etag;
+    return [bucket, key.join('/')] as const;
+  };
+
+  async function etagOf(path: string): Promise<string | null> {
+    if (!(await server.store.existsObject(...partsOf(path)))) return null;
+    return (await server.store.getMetadata(...partsOf(path))).etag;
+  }
+
+  async function touch(path: string): Promise<void> {
+    if (!(await server.store.existsObject(...partsOf(path)))) return;
+    const now = new Date();
+    await utimes(server.store.getResourcePath(...partsOf(path), 'object'), now, now);
   }
 
   const { port }: AddressInfo = await server.run();
-  return {
+  const started: S3TestServer = {
     requests,
+    before: async () => {},
     url: (prefix) => `s3://snapshots/${prefix}?endpoint=${encodeURIComponent(`http://127.0.0.1:${port}`)}`,
     stop: async () => {
       server.httpServer.closeAllConnections();
@@ -75,4 +92,5 @@ export async function startS3Server({ conditions = true } = {}): Promise<S3TestS
       await rm(directory, { recursive: true, force: true });
     },
   };
+  return started;
 }

@@ -17,6 +17,7 @@ declare module '@20minutes/s3rver' {
     readonly httpServer: Server;
     readonly store: {
       existsObject(bucket: string, key: string): Promise<boolean>;
+      getResourcePath(bucket: string, key: string, resource: 'object'): string;
       getMetadata(bucket: string, key: string): Promise<{ readonly etag: string }>;
     };
     run(): Promise<AddressInfo>;
