@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -37,6 +37,18 @@ it('keeps no page that only a replaced or deleted manifest named, but for those 
   await store.delete('replaced', 's');
   expect(await pages()).toEqual(['of-another', 'wanted']);
   await store.close();
+});
+
+it('changes nothing of a page that it only looks for', async () => {
+  const hour = new Date(Date.now() - 3_600_000);
+  const store = new DiskStore(folder, limits);
+  await store.putPages('looked', [pageOf('page')]);
+  const file = join(folder, 'looked', 'pages', 'page');
+  await utimes(file, hour, hour);
+  expect(await store.missing('looked', ['page', 'none'], { refresh: false })).toEqual(new Set(['none']));
+  expect((await stat(file)).mtime).toEqual(hour);
+  expect(await store.missing('looked', ['page'])).toEqual(new Set());
+  expect((await stat(file)).mtime).not.toEqual(hour);
 });
 
 it('removes what writers left half written that are gone', async () => {

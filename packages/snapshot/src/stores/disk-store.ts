@@ -48,11 +48,12 @@ export class DiskStore implements SnapshotStore {
     refuseWhatNeverFits(manifest, this.#limits);
   }
 
-  async missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {
+  async missing(tenant: string, keys: readonly string[], { refresh = true } = {}): Promise<Set<string>> {
     const now = new Date();
     const missing = new Set<string>();
     for (const key of keys) {
-      if (!(await present(utimes(this.#page(tenant, key), now, now)))) missing.add(key);
+      const file = this.#page(tenant, key);
+      if (!(await present(refresh ? utimes(file, now, now) : stat(file)))) missing.add(key);
     }
     return missing;
   }
@@ -263,7 +264,7 @@ async function readIfThere(file: string): Promise<Buffer | null> {
 
 /** When a file was changed last, in ms; `Infinity` for one that is not there. */
 async function modifiedAt(file: string): Promise<number> {
-  return Math.floor((await stat(file).catch(() => null))?.mtimeMs ?? Number.POSITIVE_INFINITY);
+  return Math.round((await stat(file).catch(() => null))?.mtimeMs ?? Number.POSITIVE_INFINITY);
 }
 
 async function list(folder: string): Promise<string[]> {

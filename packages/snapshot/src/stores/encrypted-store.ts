@@ -32,8 +32,8 @@ export class EncryptedStore implements SnapshotStore {
     });
   }
 
-  async missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {
-    const names = await this.#namesOf(tenant, keys);
+  async missing(tenant: string, keys: readonly string[], { refresh = true } = {}): Promise<Set<string>> {
+    const names = await this.#namesOf(tenant, keys, { refresh });
     return new Set(keys.filter((key) => !names.has(key)));
   }
 
@@ -98,7 +98,11 @@ export class EncryptedStore implements SnapshotStore {
   }
 
   /** Under which names the pages are that are there, encrypted by the newest key that has them. */
-  async #namesOf(tenant: string, keys: readonly string[]): Promise<Map<string, string>> {
+  async #namesOf(
+    tenant: string,
+    keys: readonly string[],
+    { refresh = true } = {},
+  ): Promise<Map<string, string>> {
     const names = new Map<string, string>();
     for (const id of this.#keys.keys()) {
       const wanted = keys.filter((key) => !names.has(key));
@@ -106,6 +110,7 @@ export class EncryptedStore implements SnapshotStore {
       const missing = await this.#inner.missing(
         tenant,
         wanted.map((key) => innerName(key, id)),
+        { refresh },
       );
       for (const key of wanted) if (!missing.has(innerName(key, id))) names.set(key, innerName(key, id));
     }

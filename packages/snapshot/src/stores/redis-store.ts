@@ -49,15 +49,16 @@ export class RedisStore implements SnapshotStore {
     refuseWhatNeverFits(manifest, this.#limits);
   }
 
-  async missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {
+  async missing(tenant: string, keys: readonly string[], { refresh = true } = {}): Promise<Set<string>> {
     const { page } = snapshotKeys(tenant);
     const missing = new Set<string>();
     await this.#inBatches(keys, async (some) => {
       const pipeline = this.#client.pipeline();
       // Only ever longer: a page that a manifest names lives longer than this already.
-      for (const key of some) pipeline.pexpire(page(key), unnamedMs(this.#limits), 'GT').exists(page(key));
-      const answers = (await pipeline.exec()) ?? [];
-      for (const [index, key] of some.entries()) if (answers[index * 2 + 1]?.[1] !== 1) missing.add(key);
+      if (refresh) for (const key of some) pipeline.pexpire(page(key), unnamedMs(this.#limits), 'GT');
+      for (const key of some) pipeline.exists(page(key));
+      const answers = (await pipeline.exec())?.slice(-some.length) ?? [];
+      for (const [index, key] of some.entries()) if (answers[index]?.[1] !== 1) missing.add(key);
     });
     return missing;
   }

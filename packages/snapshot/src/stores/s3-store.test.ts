@@ -48,6 +48,16 @@ it('does not ask again for pages that it put or found lately', async () => {
   await Promise.all([store.close(), other.close()]);
 });
 
+it('writes nothing where it only looks for pages', async () => {
+  const store = await S3Store.open(server.url('looked'), { ...limits, unnamedSeconds: 0.01 });
+  await store.putPages('t', [{ key: 'page', bytes: new Uint8Array(1) }]);
+  const writes = () => server.requests.filter((request) => !/^(HEAD|GET)/.test(request)).length;
+  const before = writes();
+  expect(await store.missing('t', ['page', 'none'], { refresh: false })).toEqual(new Set(['none']));
+  expect(writes()).toBe(before);
+  await store.close();
+});
+
 it.each([
   ['before it is removed: leaves it', /(HEAD|DELETE) .*wanted/],
   ['while it is removed: finds it missing before a manifest names it', /DELETE .*wanted/],

@@ -98,10 +98,11 @@ export class S3Store implements SnapshotStore {
     refuseWhatNeverFits(manifest, this.#limits);
   }
 
-  async missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {
+  async missing(tenant: string, keys: readonly string[], { refresh = true } = {}): Promise<Set<string>> {
     const found = await Promise.all(
       keys.map((key) => {
         const object = this.#page(tenant, key);
+        if (!refresh) return this.#modifiedAt(object).then((modified) => modified !== null);
         return this.#recent.has(object) || this.#refresh(object);
       }),
     );

@@ -176,6 +176,23 @@ export function describeStoreConformance(
       await hasty.close();
     });
 
+    it('tells which pages are there, and keeps none for that where it is not to', async () => {
+      const tenant = newTenant();
+      const hasty = await open({ ...roomy, unnamedSeconds: 0.5 });
+      const [kept, unnamed, stranger] = [page(), page(), page()];
+      await store.putPages(tenant, [kept]);
+      await hasty.putPages(tenant, [unnamed]);
+      await store.missing(tenant, [unnamed.key], { refresh: false });
+      const missing = await store.missing(tenant, [kept.key, stranger.key], { refresh: false });
+      expect(missing).toEqual(new Set([stranger.key]));
+      const left = async () => {
+        await put(hasty, newTenant(), 's', []);
+        return store.getPages(tenant, [unnamed.key]);
+      };
+      await expect.poll(left).toEqual([null]);
+      await hasty.close();
+    });
+
     it('collects pages of manifests that were replaced or forgotten', async () => {
       const tenant = newTenant();
       const hasty = await open({ ...roomy, unnamedSeconds: 0.1 });

@@ -27,8 +27,12 @@ export interface StoreUsage {
  * has. Methods throw `DependencyError` soon where the store does not answer, and `StoreFullError` where there is no room.
  */
 export interface SnapshotStore {
-  /** Which of the pages are not there; those that are stay for a while longer. */
-  missing(tenant: string, keys: readonly string[]): Promise<Set<string>>;
+  /** Which of the pages are not there; those that are stay for a while longer, unless `refresh` is false: then nothing changes. */
+  missing(
+    tenant: string,
+    keys: readonly string[],
+    options?: { readonly refresh?: boolean },
+  ): Promise<Set<string>>;
   /** Throws `StoreFullError` for a snapshot that no amount of forgetting makes room for: its pages need not be put. */
   refuseWhatNeverFits(manifest: SizedManifest): void;
   /** Keeps pages for a short while, until a manifest names them. */
