@@ -47,6 +47,7 @@ async function inspect(session: string, { tenant, store: given }: Options): Prom
     const missing = await store.missing(
       tenant,
       pages.map(({ key }) => key),
+      { refresh: false },
     );
     if (missing.size > 0) lines.push('', `${missing.size} of its pages are gone: it cannot be gone on from`);
     process.stdout.write(`${lines.join('\n')}\n`);

@@ -62,6 +62,7 @@ async function findSnapshot(
       await store.missing(
         tenant,
         pages.map(({ key }) => key),
+        { refresh: false },
       )
     ).size;
     return { tokens, pages: pages.length, missing, bytes: formatBytes(bytes) };
