@@ -44,7 +44,7 @@ export const logEntrySchema = z.discriminatedUnion('kind', [
   z.strictObject({ v, kind: z.literal('claimed'), epoch: epoch.min(1), worker: z.string() }),
   /** The owner has stopped at a token boundary for another worker to go on. */
   z.strictObject({ v, kind: z.literal('released'), epoch: epoch.min(1) }),
-  /** Somebody asked for the generation to stop; its owner meets this entry at its next append or claim. */
+  /** Somebody asked for the generation to stop; its owner meets this entry at its next append or claim, or while it prefills. */
   z.strictObject({ v, kind: z.literal('cancel_requested') }),
   /** Log-probabilities of prompt tokens `from`, `from + 1`, … */
   z.strictObject({

@@ -16,6 +16,9 @@ export interface RunContext {
   readonly links: Link[];
 }
 
+/** How often the log is looked into while nothing is appended: how late a cancel or a new owner is met at most. */
+const checkMs = 250;
+
 /** One owner's part of a generation: from the state that it begins with to the end, or to where it hands over. */
 export class GenerationRun {
   readonly #job: GenerationJob;
@@ -72,9 +75,9 @@ export class GenerationRun {
     });
   }
 
-  /** Gives the first output with a token, or the end. */
+  /** Gives the first output with a token, or the end. Until then, also while it waits for a slot, nothing may be appended. */
   #prefill(): Promise<IteratorResult<EngineOutput>> {
-    const { state, begun, states, links } = this.#context;
+    const { state, writer, begun, states, links } = this.#context;
     const spanAttributes = {
       [attributes.inputTokens]: this.#job.prompt.length,
       [attributes.replayedTokens]: state.tokens.length,
@@ -82,16 +85,22 @@ export class GenerationRun {
     };
     return withSpan('prefill', { links, attributes: spanAttributes }, async () => {
       const start = performance.now();
-      let output = await begun.outputs.next();
-      while (!output.done && output.value.kind !== 'tokens') {
-        this.#take(output.value);
-        output = await begun.outputs.next();
+      // What it fails with aborts `lost`, and stops the sequence.
+      const checking = setInterval(() => writer.check().catch(() => {}), checkMs);
+      try {
+        let output = await begun.outputs.next();
+        while (!output.done && output.value.kind !== 'tokens') {
+          this.#take(output.value);
+          output = await begun.outputs.next();
+        }
+        if (!begun.stoodBy && !output.done) {
+          const fed = this.#tokens.length - tokensOf(begun.restored.state);
+          states.costs.prefilled(fed, performance.now() - start);
+        }
+        return output;
+      } finally {
+        clearInterval(checking);
       }
-      if (!begun.stoodBy) {
-        const fed = this.#tokens.length - tokensOf(begun.restored.state);
-        states.costs.prefilled(fed, performance.now() - start);
-      }
-      return output;
     });
   }
 

@@ -12,7 +12,7 @@ import type { SaveResult } from '@baton/snapshot';
 import { DiskStore } from '@baton/snapshot/disk-store';
 import { Snapshots } from '@baton/snapshot/snapshots';
 import { startTestNats, type TestServer } from '@baton/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { runGeneration } from './run-generation.ts';
 import { Standby } from './standby.ts';
 import { type Restored, SessionStates, type SessionStatesOptions } from './states/session-states.ts';
@@ -171,6 +171,33 @@ describe('runGeneration', () => {
     const taken = await stateOf(job);
     await former;
     expect(await stateOf(job)).toEqual(taken);
+  });
+
+  /** An engine whose only slot is taken until the test has ended: whatever else it is to run waits. */
+  async function occupied(): Promise<Engine> {
+    const engine = new ScriptedEngine({ slots: 1, stepMs: 1, contextLength: 1e6 });
+    const { id, tenant, prompt, sampling } = exampleJob({ sampling: { max_tokens: 9e5, ignore_eos: true } });
+    const request = { id, tenant, prompt, sampling, replay: [], replayTextLength: 0, promptLogprobsFrom: 0 };
+    const occupant = engine.generate(request, never);
+    await occupant.next();
+    onTestFinished(async () => void (await occupant.return()));
+    return engine;
+  }
+
+  it('stops at a cancel, and once another worker has claimed, before its first token', async () => {
+    const engine = await occupied();
+    const cancelled = newJob();
+    const running = run(cancelled, engine);
+    await expect.poll(async () => (await log.read(cancelled.id))?.epoch).toBe(1);
+    await log.requestCancel(cancelled.id);
+    await running;
+    expect(await stateOf(cancelled)).toMatchObject({ tokens: [], terminal: { reason: 'cancelled' } });
+
+    const taken = newJob();
+    const former = expect(run(taken, engine)).rejects.toThrow(FencedError);
+    await expect.poll(async () => (await log.read(taken.id))?.epoch).toBe(1);
+    await log.claim(taken, 'worker-2');
+    await former;
   });
 
   /** The requests that an engine was asked to run. */

@@ -4,7 +4,7 @@ import type { Gateway } from '../gateway.ts';
 import { follow } from './follow.ts';
 import { subscribe } from './submit.ts';
 
-/** How long to wait for the end: an owner meets a cancel at its next token. */
+/** How long to wait for the end: an owner meets a cancel at its next token, and while it prefills soon, too. */
 const patienceMs = 2000;
 
 /** Stops a generation, wherever it is: running, or waiting, where it ends at once. */
