@@ -4,7 +4,7 @@ export type JobOutcome =
   | 'retry'
   /** It can never succeed: append an error entry to the log, then complete the job. */
   | 'fail'
-  /** Another worker owns the generation now: leave the log alone and forget the job. */
+  /** Another worker owns the generation now, or nobody wants it any more: leave the log alone and forget the job. */
   | 'drop';
 
 interface Outcome {
@@ -39,7 +39,8 @@ export const outcomes = {
   request_timeout: { status: 408, type: 'invalid_request_error', job: 'fail' },
   unsupported_media_type: { status: 415, type: 'invalid_request_error', job: 'fail' },
   model_not_found: notFound,
-  response_not_found: notFound,
+  /** A job whose log was deleted, or has expired. */
+  response_not_found: { ...notFound, job: 'drop' },
   conversation_not_found: notFound,
   item_not_found: notFound,
   route_not_found: notFound,

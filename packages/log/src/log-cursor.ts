@@ -1,5 +1,6 @@
+import { LogCorruptedError } from '@baton/errors';
 import { applyEntry, emptyLogState, type LogEntry, type LogState } from '@baton/protocol';
-import type { LogStore, StoredEntry, Top } from './log-store.ts';
+import { gone, type LogStore, type StoredEntry, type Top } from './log-store.ts';
 
 /** How far a log has been read, and what it says up to there. */
 export class LogCursor {
@@ -22,10 +23,22 @@ export class LogCursor {
     return entry;
   }
 
-  /** Reads what the stream holds on top, entry by entry. Throws `NotFoundError` where the beginning has expired. */
+  /** The same of an entry that was read from the stream. Throws `NotFoundError` where those before it were deleted meanwhile. */
+  async meet(stored: StoredEntry): Promise<LogEntry> {
+    try {
+      return this.advance(stored);
+    } catch (error) {
+      const { generationId } = this.state;
+      const isGap = error instanceof LogCorruptedError;
+      if (isGap && !(await this.#store.hasBeginning(generationId, stored.first))) throw gone(generationId);
+      throw error;
+    }
+  }
+
+  /** Reads what the stream holds on top, entry by entry. Throws `NotFoundError` where the beginning has expired or was deleted. */
   async *readOn(signal?: AbortSignal): AsyncGenerator<LogEntry> {
     for await (const stored of this.#store.entriesAfter(this.state.generationId, this.top, signal)) {
-      yield this.advance(stored);
+      yield await this.meet(stored);
     }
   }
 

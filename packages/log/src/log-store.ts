@@ -121,18 +121,27 @@ export class LogStore {
     const between: StoredEntry[] = [];
     for await (const entry of this.entriesAfter(id, top)) between.push(entry);
     const [directlyOnTop] = between;
-    if (directlyOnTop === undefined) throw new StaleReadError(`the log of ${id} cannot be read to its end`);
+    if (directlyOnTop === undefined) {
+      // Asked of the stream's leader, which lags behind nobody.
+      const query = { last_by_subj: this.#subject(id) };
+      if (top !== null && !(await this.#manager.streams.getMessage(this.#stream(id), query))) throw gone(id);
+      throw new StaleReadError(`the log of ${id} cannot be read to its end`);
+    }
     return directlyOnTop.appendId === appendId ? { stored: directlyOnTop } : { conflict: between };
   }
 
-  /** Takes a generation's entries out of the stream. */
-  async delete(id: string): Promise<void> {
-    const shard = shardOf(id, this.#settings.shards);
+  /** Takes all of a generation's entries but the last one out of the stream. */
+  async deleteAllButLast(id: string): Promise<void> {
     await whileUnavailable(
       `delete the log of ${id}`,
-      () => this.#manager.streams.purge(logStream(shard), { filter: logSubject(shard, id) }),
+      () => this.#manager.streams.purge(this.#stream(id), { filter: this.#subject(id), keep: 1 }),
       this.#settings,
     );
+  }
+
+  /** Whether entry 0, which lies at `first`, is still there. */
+  async hasBeginning(id: string, first: number): Promise<boolean> {
+    return (await this.#get(id, { seq: first, next_by_subj: this.#subject(id) }))?.sequence === first;
   }
 
   /** The last entry; null where the log is empty. */
@@ -142,7 +151,7 @@ export class LogStore {
 
   /**
    * Entries on top of `top`, in order, up to the one that is last when the iteration starts. Throws `NotFoundError`
-   * where the log's beginning has expired.
+   * where the log's beginning has expired or was deleted.
    */
   async *entriesAfter(id: string, top: Top, signal?: AbortSignal): AsyncGenerator<StoredEntry> {
     const last = await this.last(id, signal);
@@ -158,7 +167,7 @@ export class LogStore {
       }
       const next = await this.#get(id, { seq: from, next_by_subj: this.#subject(id) }, signal);
       if (next === null || (top === null && from === last.first && next.sequence !== from)) {
-        throw new NotFoundError('response_not_found', `the log of ${id} has expired`);
+        throw gone(id);
       }
       if (next.sequence >= last.sequence) break;
       yield next;
@@ -192,8 +201,8 @@ export class LogStore {
     to: number,
     signal?: AbortSignal,
   ): AsyncGenerator<StoredEntry, void> {
-    const stream = logStream(shardOf(id, this.#settings.shards));
-    const messages = readRange(this.#client, { stream, subject: this.#subject(id), from, to });
+    const range = { stream: this.#stream(id), subject: this.#subject(id), from, to };
+    const messages = readRange(this.#client, range);
     try {
       for (let next = await messages.next(); !next.done; next = await messages.next()) {
         signal?.throwIfAborted();
@@ -212,16 +221,24 @@ export class LogStore {
     query: { last_by_subj: string } | { seq: number; next_by_subj: string },
     signal?: AbortSignal,
   ): Promise<StoredEntry | null> {
-    const stream = logStream(shardOf(id, this.#settings.shards));
-    const attempt = (): Promise<StoredMsg | null> => this.#manager.direct.getMessage(stream, query);
+    const attempt = (): Promise<StoredMsg | null> => this.#manager.direct.getMessage(this.#stream(id), query);
     const { deadlineMs } = this.#settings;
     const message = await whileUnavailable(`read the log of ${id}`, attempt, { deadlineMs, signal });
     return message && this.parse(id, message.seq, message.data, message.header, message.time.getTime());
   }
 
+  #stream(id: string): string {
+    return logStream(shardOf(id, this.#settings.shards));
+  }
+
   #subject(id: string): string {
     return logSubject(shardOf(id, this.#settings.shards), id);
   }
+}
+
+/** Of a log whose entries, or the first of them, are there no longer. */
+export function gone(id: string): NotFoundError {
+  return new NotFoundError('response_not_found', `the log of ${id} has expired or was deleted`);
 }
 
 function entryHeaders(appendId: string, top: Top): MsgHdrs {

@@ -8,8 +8,8 @@ import { mergeEntries, splitEntry } from './split-entry.ts';
  * The owner's end of one generation's log, made by `TokenLog.claim`. Entries are stored in the order they are pushed,
  * one publish in flight; what is pushed meanwhile travels together in the next entry.
  *
- * Ends for good at the first failure: `FencedError` once another worker has claimed, `DependencyError` once NATS stayed
- * away past the deadline. From then on `push`, `flush` and `append` throw that error.
+ * Ends for good at the first failure: `FencedError` once another worker has claimed, `NotFoundError` once the log is gone,
+ * `DependencyError` once NATS stayed away past the deadline. From then on `push`, `flush` and `append` throw that error.
  */
 export class LogWriter {
   readonly generationId: string;
@@ -138,7 +138,8 @@ export class LogWriter {
   /** Takes note of an entry that somebody else put on top. */
   #meet(met: StoredEntry): void {
     const { entry } = met;
-    if (entry.kind === 'claimed' && entry.epoch > this.epoch) {
+    // A claim, or the end that was all that was left of a deleted log.
+    if ('epoch' in entry && entry.epoch > this.epoch) {
       count('fencedAppends');
       throw new FencedError(this.generationId, this.epoch);
     }

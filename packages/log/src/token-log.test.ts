@@ -3,6 +3,7 @@ import {
   DependencyError,
   FencedError,
   LogCorruptedError,
+  NotFoundError,
   RequestError,
 } from '@baton/errors';
 import { logStream, logSubject, newId } from '@baton/protocol';
@@ -29,6 +30,10 @@ async function claim(job = newJob(), worker = 'w1') {
   const { state, writer } = await log.claim(job, worker);
   if (writer === null) throw new Error('claimed nothing');
   return { job, state, writer };
+}
+
+async function readAll(entries: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of entries);
 }
 
 describe('claim', () => {
@@ -281,9 +286,36 @@ describe('open', () => {
     const [gone, kept] = [await claim(), await claim()];
     await gone.writer.append(finishEntry);
     await kept.writer.append(finishEntry);
-    await log.delete(gone.job.id);
+    await log.delete(gone.job, 'gateway');
     expect(await log.read(gone.job.id)).toBeNull();
     expect((await log.read(kept.job.id))?.terminal?.kind).toBe('finish');
+  });
+
+  it('ends what it forgets: its owner stops, no job begins it anew, and nobody reads on', async () => {
+    const { job, writer } = await claim();
+    await writer.append(tokenEntry(7));
+    const [slow, late] = [await log.subscribe(job.id), await log.follow(job.id)];
+    const entries = slow.entries();
+    await entries.next();
+    await writer.append(tokenEntry(8));
+    await log.delete(job, 'gateway');
+    await expect(writer.append(tokenEntry(9))).rejects.toThrow(FencedError);
+    await expect(log.claim(job, 'w2')).rejects.toThrow(NotFoundError);
+    await expect(log.claim(job, 'w2', late)).rejects.toThrow(NotFoundError);
+    await expect(log.delete(job, 'gateway')).rejects.toThrow(NotFoundError);
+    await expect(log.appendQueued(job)).rejects.toThrow(NotFoundError);
+    await expect(readAll(entries)).rejects.toThrow(NotFoundError);
+    await expect(readAll(log.history(job.id))).rejects.toThrow(NotFoundError);
+    expect(await log.requestCancel(job.id)).toBe('finished');
+    expect(await log.read(job.id)).toBeNull();
+  });
+
+  it('leaves an owner whose log somebody has purged nothing to append to', async () => {
+    const { job, writer } = await claim();
+    const manager = await jetstreamManager(log.connection);
+    await manager.streams.purge(logStream(0), { filter: logSubject(0, job.id) });
+    await expect(writer.append(tokenEntry(7))).rejects.toThrow(NotFoundError);
+    expect(await log.read(job.id)).toBeNull();
   });
 
   it('keeps stored entries unchangeable', async () => {

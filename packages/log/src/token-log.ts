@@ -1,4 +1,4 @@
-import { ConfigurationError, type ErrorCode, NotFoundError } from '@baton/errors';
+import { ConfigurationError, type ErrorCode, FencedError, NotFoundError } from '@baton/errors';
 import {
   type GenerationJob,
   isTerminal,
@@ -113,7 +113,8 @@ export class TokenLog {
    * Makes `worker` the owner of the generation: appends `claimed` with the next epoch on top of whatever is there,
    * after entry 0 where that is missing. From then on appends of earlier owners fail. Gives everything the log says so
    * far, the claim included; `writer` is null where the generation has ended, which is then not claimed, and `lostOwner`
-   * where nobody owned it any more, or yet. Nothing but what `followed` has not read yet is read, where it is given.
+   * where nobody owned it any more, or yet. Nothing but what `followed` has not read yet is read, where it is given. Throws
+   * `NotFoundError` where it was deleted.
    */
   async claim(
     job: GenerationJob,
@@ -130,7 +131,7 @@ export class TokenLog {
       const lostOwner = state.owner;
       const result = await this.#store.append(job.id, entry, cursor.top);
       if ('conflict' in result) {
-        for (const stored of result.conflict) cursor.advance(stored);
+        for (const stored of result.conflict) await cursor.meet(stored);
       } else {
         cursor.advance(result.stored);
         if (entry.kind === 'claimed') {
@@ -210,17 +211,28 @@ export class TokenLog {
       const entry: LogEntry = { v: 1, kind: 'error', ...place, code, message };
       const result = await this.#store.append(generationId, entry, cursor.top);
       if ('stored' in result) return true;
-      for (const stored of result.conflict) cursor.advance(stored);
+      for (const stored of result.conflict) await cursor.meet(stored);
     }
     return false;
   }
 
-  /** Forgets a generation. An owner that still runs it finds no log any more to append to, and stops. */
-  async delete(generationId: string): Promise<void> {
-    await this.#store.delete(generationId);
+  /**
+   * Forgets a generation; one that has not ended is ended first, as `appendCancelled` does. Its end stays in the stream, without
+   * anything before it: there a job that still waits for a worker finds that it is not to be run.
+   */
+  async delete(job: GenerationJob, by: string): Promise<void> {
+    for (;;) {
+      try {
+        await this.appendCancelled(job, by);
+        break;
+      } catch (error) {
+        if (!(error instanceof FencedError)) throw error;
+      }
+    }
+    await this.#store.deleteAllButLast(job.id);
   }
 
-  /** What the stored entries say now; null where the generation has no log, or no longer. */
+  /** What the stored entries say now; null where the generation has no log, or no longer, or was deleted. */
   async read(generationId: string): Promise<LogState | null> {
     try {
       const { state } = await new LogCursor(this.#store, generationId).readToEnd();

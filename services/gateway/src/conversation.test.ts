@@ -1,3 +1,4 @@
+import { DependencyError } from '@baton/errors';
 import { exampleId } from '@baton/protocol/testing';
 import type OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -125,6 +126,37 @@ describe('a conversation', () => {
     await expect(openai.responses.retrieve(response.id)).rejects.toMatchObject({ status: 404 });
     await expect(ask('x', { previous_response_id: response.id })).rejects.toMatchObject({ status: 404 });
     await expect(openai.responses.delete(response.id)).rejects.toMatchObject({ status: 404 });
+  });
+
+  it('is forgotten while it runs, and not begun anew, neither by its job nor by its request', async () => {
+    const [begun, deleted] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const ran: string[] = [];
+    bench.script = async (job, writer) => {
+      ran.push(job.id);
+      await writer.append({ kind: 'tokens', tokens: [77], text: 'Hell' });
+      begun.resolve();
+      // As a worker that is lost: it neither ends it nor gives its job up.
+      await deleted.promise;
+      throw new DependencyError('nats', 'the worker is cut off');
+    };
+    const create = () =>
+      openai.responses.create(
+        { model, input: 'Once', background: true },
+        { headers: { 'idempotency-key': 'once' } },
+      );
+    const { id } = await create();
+    await begun.promise;
+    await openai.responses.delete(id);
+    deleted.resolve();
+    await expect.poll(() => bench.queue.has(id)).toBe(false);
+    bench.script = answer;
+    const notFound = { status: 404, code: 'response_not_found' };
+    await expect(openai.responses.retrieve(id)).rejects.toMatchObject(notFound);
+    await expect(openai.responses.cancel(id)).rejects.toMatchObject(notFound);
+    await expect(openai.responses.delete(id)).rejects.toMatchObject(notFound);
+    await expect(create()).rejects.toMatchObject(notFound);
+    expect(ran).toEqual([id]);
+    expect(await bench.log.read(id)).toBeNull();
   });
 
   it('is not cancelled once it has ended', async () => {

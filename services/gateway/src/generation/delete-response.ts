@@ -14,7 +14,7 @@ export async function deleteResponse(gateway: TenantGateway, responseId: string)
   await cancelGeneration(gateway, job);
   const { conversation } = readResponseEcho(job);
   if (conversation !== null) await keepItems(gateway, conversation);
-  await gateway.log.delete(responseId);
+  await gateway.log.delete(job, 'gateway');
   await gateway.snapshots?.delete(job.tenant, responseId);
 }
 
