@@ -286,23 +286,25 @@ describe('open', () => {
     const [gone, kept] = [await claim(), await claim()];
     await gone.writer.append(finishEntry);
     await kept.writer.append(finishEntry);
-    await log.delete(gone.job, 'gateway');
+    await log.delete(gone.job.id);
     expect(await log.read(gone.job.id)).toBeNull();
     expect((await log.read(kept.job.id))?.terminal?.kind).toBe('finish');
   });
 
-  it('ends what it forgets: its owner stops, no job begins it anew, and nobody reads on', async () => {
+  it('lets nobody go on with what was forgotten: neither its owner, nor a job, nor a reader', async () => {
     const { job, writer } = await claim();
     await writer.append(tokenEntry(7));
     const [slow, late] = [await log.subscribe(job.id), await log.follow(job.id)];
     const entries = slow.entries();
     await entries.next();
     await writer.append(tokenEntry(8));
-    await log.delete(job, 'gateway');
+    await log.end(job, 'gateway');
+    await log.end(job, 'gateway');
+    await log.delete(job.id);
     await expect(writer.append(tokenEntry(9))).rejects.toThrow(FencedError);
     await expect(log.claim(job, 'w2')).rejects.toThrow(NotFoundError);
     await expect(log.claim(job, 'w2', late)).rejects.toThrow(NotFoundError);
-    await expect(log.delete(job, 'gateway')).rejects.toThrow(NotFoundError);
+    await expect(log.end(job, 'gateway')).rejects.toThrow(NotFoundError);
     await expect(log.appendQueued(job)).rejects.toThrow(NotFoundError);
     await expect(readAll(entries)).rejects.toThrow(NotFoundError);
     await expect(readAll(log.history(job.id))).rejects.toThrow(NotFoundError);

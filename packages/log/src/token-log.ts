@@ -216,20 +216,23 @@ export class TokenLog {
     return false;
   }
 
-  /**
-   * Forgets a generation; one that has not ended is ended first, as `appendCancelled` does. Its end stays in the stream, without
-   * anything before it: there a job that still waits for a worker finds that it is not to be run.
-   */
-  async delete(job: GenerationJob, by: string): Promise<void> {
+  /** Ends a generation as cancelled, unless it has ended, whoever runs it or is about to. */
+  async end(job: GenerationJob, by: string): Promise<void> {
     for (;;) {
       try {
-        await this.appendCancelled(job, by);
-        break;
+        return await this.appendCancelled(job, by);
       } catch (error) {
         if (!(error instanceof FencedError)) throw error;
       }
     }
-    await this.#store.deleteAllButLast(job.id);
+  }
+
+  /**
+   * Forgets a generation that has ended. Its end stays in the stream, without anything before it: there a job that still waits
+   * for a worker finds that it is not to be run.
+   */
+  async delete(generationId: string): Promise<void> {
+    await this.#store.deleteAllButLast(generationId);
   }
 
   /** What the stored entries say now; null where the generation has no log, or no longer, or was deleted. */

@@ -9,6 +9,7 @@ export class SnapshotWriter {
   readonly #onResult: (result: SaveResult) => void;
   #wanted: { readonly state: SessionState; readonly tokens: readonly number[] } | null = null;
   #running: Promise<void> | null = null;
+  #stopped = false;
   #stored = 0;
 
   constructor(service: SnapshotService, ref: SessionRef, onResult: (result: SaveResult) => void = () => {}) {
@@ -22,8 +23,13 @@ export class SnapshotWriter {
     return this.#stored;
   }
 
+  get isSaving(): boolean {
+    return this.#running !== null;
+  }
+
   /** Takes `state`, which remembers the first of `tokens`, to be saved as soon as possible, and returns at once. */
   add(state: SessionState, tokens: readonly number[]): void {
+    if (this.#stopped) return;
     this.#wanted = { state, tokens: tokens.slice(0, tokensOf(state)) };
     this.#running ??= this.#run();
   }
@@ -34,6 +40,17 @@ export class SnapshotWriter {
     const timeout = sleep(milliseconds, undefined, { signal: timer.signal }).catch(() => {});
     await Promise.race([this.#running, timeout]);
     timer.abort();
+  }
+
+  /** Resolves when all that was added is saved or has failed, however long that takes. */
+  async settled(): Promise<void> {
+    await this.#running;
+  }
+
+  /** Saves nothing more, neither of what was added; what is being saved now, `settled` waits for. */
+  stop(): void {
+    this.#stopped = true;
+    this.#wanted = null;
   }
 
   async #run(): Promise<void> {

@@ -1,7 +1,11 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { DependencyError } from '@baton/errors';
 import { exampleId } from '@baton/protocol/testing';
+import { DiskStore } from '@baton/snapshot/disk-store';
 import type OpenAI from 'openai';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { answer, answerText, waitForCancel } from './testing/scripts.ts';
 import { type RunningGateway, TestBench } from './testing/test-bench.ts';
 
@@ -126,6 +130,21 @@ describe('a conversation', () => {
     await expect(openai.responses.retrieve(response.id)).rejects.toMatchObject({ status: 404 });
     await expect(ask('x', { previous_response_id: response.id })).rejects.toMatchObject({ status: 404 });
     await expect(openai.responses.delete(response.id)).rejects.toMatchObject({ status: 404 });
+  });
+
+  it('is forgotten with its state, or not yet where that cannot be reached', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'baton-snapshots-'));
+    const store = new DiskStore(folder, { ttlSeconds: 60, quotaBytes: 1e9, totalBytes: 1e9 });
+    const forget = vi.spyOn(store, 'delete');
+    forget.mockRejectedValueOnce(new DependencyError('snapshots', 'the store is away'));
+    const { client } = await bench.startGateway({}, { snapshots: store });
+    const { id } = await ask('Once');
+    await store.putManifest('default', id, { bytes: new Uint8Array(8), pages: [] }, null);
+    await expect(client.responses.delete(id)).rejects.toMatchObject({ status: 503 });
+    await client.responses.delete(id);
+    expect(await store.getManifest('default', id)).toBeNull();
+    await expect(client.responses.delete(id)).rejects.toMatchObject({ status: 404 });
+    await rm(folder, { recursive: true });
   });
 
   it('is forgotten while it runs, and not begun anew, neither by its job nor by its request', async () => {

@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Engine, type EngineRequest, tokensOf } from '@baton/engine';
 import { ScriptedEngine } from '@baton/engine/testing';
 import { EngineDiedError, FencedError, QueueTimeoutError, ServerError } from '@baton/errors';
@@ -8,11 +9,11 @@ import { TokenLog } from '@baton/log';
 import { type GenerationJob, type LogState, newId } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
 import { HandedOver } from '@baton/queue';
-import type { SaveResult } from '@baton/snapshot';
+import type { SaveResult, SnapshotService, SnapshotStore } from '@baton/snapshot';
 import { DiskStore } from '@baton/snapshot/disk-store';
 import { Snapshots } from '@baton/snapshot/snapshots';
 import { startTestNats, type TestServer } from '@baton/testing';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { runGeneration } from './run-generation.ts';
 import { Standby } from './standby.ts';
 import { type Restored, SessionStates, type SessionStatesOptions } from './states/session-states.ts';
@@ -35,16 +36,24 @@ describe('runGeneration', () => {
   });
 
   const never = new AbortController().signal;
-  const newJob = () => exampleJob({ id: newId('resp', 'default'), sampling: { max_tokens: 500 } });
+  const newJob = (sampling: Partial<GenerationJob['sampling']> = {}) =>
+    exampleJob({ id: newId('resp', 'default'), sampling: { max_tokens: 500, ...sampling } });
   /** A worker's states, over a store that all workers of a test share. */
-  const statesOf = (engine: Engine, every = 64, onSave?: SessionStatesOptions['onSave']) => {
-    const limits = { ttlSeconds: 60, quotaBytes: 1e9, totalBytes: 1e9 };
+  const newStore = () => new DiskStore(folder, { ttlSeconds: 60, quotaBytes: 1e9, totalBytes: 1e9 });
+  const isStored = async ({ tenant, id }: GenerationJob) =>
+    (await newStore().getManifest(tenant, id)) !== null;
+  const statesOf = (
+    engine: Engine,
+    every = 64,
+    onSave?: SessionStatesOptions['onSave'],
+    snapshots: SnapshotService = snapshotsOf(engine),
+  ) => {
     const { layout, model } = engine;
-    const store = new DiskStore(folder, limits);
-    const snapshots = new Snapshots({ store, tier: 'exact', layout, model });
     const options = { snapshots, layout, fingerprint: model.fingerprint, every, warmBytes: 1e6 };
     return new SessionStates({ ...options, ...(onSave && { onSave }) });
   };
+  const snapshotsOf = ({ layout, model }: Engine, store: SnapshotStore = newStore()) =>
+    new Snapshots({ store, tier: 'exact', layout, model });
   const run = (
     job: GenerationJob,
     engine: Engine,
@@ -240,6 +249,80 @@ describe('runGeneration', () => {
     expect(saved).toContain(remembered);
     expect(remembered).toBeGreaterThanOrEqual(newest ?? 0);
     expect((await stateOf(job)).tokens).toEqual((await undisturbed()).tokens);
+  });
+
+  /** Runs a job to its end while no page can be stored; gives what lets them be, and resolves with the last save then. */
+  async function withLateSave(job: GenerationJob): Promise<{ store: () => Promise<SaveResult> }> {
+    const [open, saved] = [Promise.withResolvers<void>(), Promise.withResolvers<SaveResult>()];
+    const store = newStore();
+    const putPages = store.putPages.bind(store);
+    store.putPages = async (...args) => {
+      await open.promise;
+      await putPages(...args);
+    };
+    const engine = new ScriptedEngine();
+    const states = statesOf(engine, 8, (_, result) => saved.resolve(result), snapshotsOf(engine, store));
+    await run(job, engine, { states });
+    // Longer than the end waits for the store.
+    await sleep(700);
+    return {
+      store: () => {
+        open.resolve();
+        return saved.promise;
+      },
+    };
+  }
+
+  it('leaves no state of what nobody may continue, also where the store has it late', async () => {
+    const job = { ...newJob(), continuable: false };
+    const { store } = await withLateSave(job);
+    expect(await store()).toMatchObject({ kind: 'saved' });
+    await expect.poll(() => isStored(job)).toBe(false);
+  });
+
+  it('leaves no state of what was deleted before the store had it', async () => {
+    const job = newJob();
+    const { store } = await withLateSave(job);
+    await log.delete(job.id);
+    expect(await store()).toMatchObject({ kind: 'saved' });
+    await expect.poll(() => isStored(job)).toBe(false);
+  });
+
+  it('takes the state of a generation that has failed out of the store, whoever has stored it', async () => {
+    const failed = newJob();
+    const failing = new ScriptedEngine({
+      stepMs: 5,
+      failure: (position) => (position === 40 ? 'throw' : undefined),
+    });
+    const saves: SaveResult[] = [];
+    const states = statesOf(failing, 8, (_, result) => saves.push(result));
+    await expect(run(failed, failing, { states })).rejects.toThrow(ServerError);
+    expect(saves.length).toBeGreaterThan(0);
+    await expect.poll(() => isStored(failed)).toBe(false);
+
+    const lost = newJob({ ignore_eos: true });
+    const dying = new ScriptedEngine({ stepMs: 10 });
+    const died = expect(run(lost, dying, { states: statesOf(dying, 8) })).rejects.toThrow(EngineDiedError);
+    await expect.poll(() => isStored(lost)).toBe(true);
+    await dying.close();
+    await died;
+    for (let claims = 1; claims < 3; claims++) await log.claim(lost, `worker-${claims}`);
+    await expect(run(lost, new ScriptedEngine())).rejects.toThrow('3 workers were lost');
+    await expect.poll(() => isStored(lost)).toBe(false);
+  });
+
+  it('lets go of a state that another worker has taken over, which stays', async () => {
+    const job = newJob({ ignore_eos: true });
+    const engine = new ScriptedEngine({ stepMs: 10 });
+    const snapshots = snapshotsOf(engine);
+    const release = vi.spyOn(snapshots, 'release');
+    const states = statesOf(engine, 8, undefined, snapshots);
+    const former = expect(run(job, engine, { states })).rejects.toThrow(FencedError);
+    await expect.poll(() => isStored(job)).toBe(true);
+    await log.claim(job, 'worker-2');
+    await former;
+    await expect.poll(() => release.mock.calls).toEqual([[{ tenant: job.tenant, session: job.id }]]);
+    expect(await isStored(job)).toBe(true);
   });
 
   it('hands its very last token on when it is drained', async () => {

@@ -43,6 +43,7 @@ export async function runGeneration(
 ): Promise<void> {
   const { state, writer, links } = await claim(job, log, workerId, standby);
   if (writer === null) return;
+  let tracker: StateTracker | null = null;
   try {
     if (state.epoch === 1 && job.start_by !== undefined && Date.now() > job.start_by)
       throw new QueueTimeoutError();
@@ -53,7 +54,8 @@ export async function runGeneration(
     const begun =
       standby?.takeOver(state) ??
       begin(job, state, await inRestoreSpan({ links }, () => states.restore(job, state)), { engine, states });
-    const { restored, tracker } = begun;
+    const { restored } = begun;
+    tracker = begun.tracker;
     recordRestore(restored, job, state);
     onRestored?.(state, restored);
     onProgress?.(tracker);
@@ -67,6 +69,7 @@ export async function runGeneration(
       completion_tokens: state.tokens.length + sampled,
     };
     await writer.append({ kind: 'finish', reason, usage });
+    if (!job.continuable) tracker.drop();
     recordFinish(job, reason, usage);
   } catch (error) {
     if (signal.aborted && error === signal.reason) throw error;
@@ -75,8 +78,15 @@ export async function runGeneration(
     if (outcomeOf(failure.code).job === 'fail') {
       await writer.append({ kind: 'error', code: failure.code, message: failure.message });
       recordFailure(failure);
+      if (tracker) tracker.drop();
+      // What owners of before have stored.
+      else void states.delete(job);
     }
     throw failure;
+  } finally {
+    const isDeleted = async () => (await log.read(job.id)) === null;
+    // It is there until its time to live ends, where nobody can say.
+    tracker?.close(isDeleted).catch(() => {});
   }
 }
 

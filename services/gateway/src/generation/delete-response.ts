@@ -14,8 +14,11 @@ export async function deleteResponse(gateway: TenantGateway, responseId: string)
   await cancelGeneration(gateway, job);
   const { conversation } = readResponseEcho(job);
   if (conversation !== null) await keepItems(gateway, conversation);
-  await gateway.log.delete(job, 'gateway');
+  // Also where its worker was lost or does not answer: without its log it would be begun anew.
+  await gateway.log.end(job, 'gateway');
+  // Before the log, without which nobody could try again.
   await gateway.snapshots?.delete(job.tenant, responseId);
+  await gateway.log.delete(responseId);
 }
 
 /** What a response has added to a conversation stays there without it. */

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { ApiKeys } from '@baton/keys';
 import { TokenLog } from '@baton/log';
 import { GenerationConsumer, GenerationQueue } from '@baton/queue';
+import type { SnapshotStore } from '@baton/snapshot';
 import { startTestServers, type TestServers } from '@baton/testing';
 import OpenAI from 'openai';
 import { Documents } from '../documents.ts';
@@ -67,7 +68,15 @@ export class TestBench {
 
   async startGateway(
     settings: Partial<GatewaySettings> = {},
-    { withKeys = false, limits }: { readonly withKeys?: boolean; readonly limits?: RateLimitSettings } = {},
+    {
+      withKeys = false,
+      limits,
+      snapshots,
+    }: {
+      readonly withKeys?: boolean;
+      readonly limits?: RateLimitSettings;
+      readonly snapshots?: SnapshotStore;
+    } = {},
   ): Promise<RunningGateway> {
     const { model, log, queue, documents } = this;
     const rateLimits = limits ? await RateLimits.open(this.servers.redis.url, limits) : null;
@@ -79,6 +88,7 @@ export class TestBench {
       documents,
       keys: withKeys ? this.keys : null,
       rateLimits,
+      ...(snapshots && { snapshots }),
       settings: { disconnectGraceMs: 50, ...settings },
     });
     this.#gateways.push(server);

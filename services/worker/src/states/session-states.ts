@@ -163,9 +163,8 @@ export class SessionStates {
     });
   }
 
-  /** Takes what is kept of a generation out of memory and out of the store. */
-  async delete(tenant: string, id: string): Promise<void> {
-    this.#warm.delete(warmKey(tenant, id));
+  /** Takes what is stored of a generation out of the store. */
+  async delete({ tenant, id }: GenerationJob): Promise<void> {
     await this.#options.snapshots?.delete({ tenant, session: id });
   }
 
@@ -195,6 +194,8 @@ interface TrackerOptions extends SessionStatesOptions {
 export class StateTracker {
   readonly #options: TrackerOptions;
   #state: SessionState;
+  #added: Promise<void> = Promise.resolve();
+  #isDropped = false;
 
   constructor(options: TrackerOptions) {
     this.#options = options;
@@ -223,19 +224,17 @@ export class StateTracker {
    * Takes the next delta; `logged` resolves once the log holds all of `tokens`, and only then is it saved. Null: another owner
    * saves it.
    */
-  async add(
-    delta: SessionState[number],
-    tokens: readonly number[],
-    logged: Promise<void> | null,
-  ): Promise<void> {
+  add(delta: SessionState[number], tokens: readonly number[], logged: Promise<void> | null): Promise<void> {
     this.#state = trimState([...this.#state, delta], this.#options.layout);
     const state = this.#state;
     this.#share(state);
-    await logged?.then(
+    const added = logged?.then(
       () => this.#options.writer?.add(state, tokens),
       // The log is lost, and with it the generation.
       () => {},
     );
+    if (added) this.#added = added;
+    return this.#added;
   }
 
   /** Keeps the state of the prompt's shared beginning for others, unless another generation here has done so meanwhile. */
@@ -255,16 +254,17 @@ export class StateTracker {
 
   /** The turn is over: keeps its state for the next one, where there may be one. */
   async finish(): Promise<void> {
-    const { job, warm, writer, snapshots } = this.#options;
-    const ref = { tenant: job.tenant, session: job.id };
-    if (job.continuable) {
-      warm.set(warmKey(job.tenant, job.id), this.#state);
-      await writer?.flush(saveMs);
-      snapshots?.release(ref);
-    } else {
-      warm.delete(warmKey(job.tenant, job.id));
-      void writer?.flush(saveMs).then(() => snapshots?.delete(ref));
-    }
+    const { job, warm, writer } = this.#options;
+    if (!job.continuable) return;
+    warm.set(warmKey(job.tenant, job.id), this.#state);
+    await writer?.flush(saveMs);
+  }
+
+  /** Nobody goes on from it. */
+  drop(): void {
+    const { writer } = this.#options;
+    this.#isDropped = true;
+    writer?.stop();
   }
 
   /** Nothing of it was saved here, or will be. */
@@ -275,9 +275,25 @@ export class StateTracker {
 
   /** Another worker goes on: resolves when it can find the state, or not in time. */
   async handOver(): Promise<void> {
-    const { job, writer, snapshots } = this.#options;
-    await writer?.flush(saveMs);
-    snapshots?.release({ tenant: job.tenant, session: job.id });
+    await this.#options.writer?.flush(saveMs);
+  }
+
+  /**
+   * Nothing more is added. Once nothing is being saved any more either, what was dropped is taken out of the store, and what
+   * `isDeleted` says of then: a late save stores it again.
+   */
+  async close(isDeleted: () => Promise<boolean>): Promise<void> {
+    const { job, warm, writer, snapshots } = this.#options;
+    const ref = { tenant: job.tenant, session: job.id };
+    await this.#added;
+    const isLate = writer?.isSaving;
+    await writer?.settled();
+    if (this.#isDropped || (isLate && (await isDeleted()))) {
+      warm.delete(warmKey(job.tenant, job.id));
+      await snapshots?.delete(ref);
+    } else {
+      snapshots?.release(ref);
+    }
   }
 }
 
