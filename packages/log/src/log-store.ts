@@ -20,6 +20,8 @@ import { StaleReadError, whileUnavailable } from './unavailable.ts';
 const appendIdHeader = 'Baton-Append-Id';
 /** Where the generation's first entry is, so that reading a log never searches the stream. */
 const firstSequenceHeader = 'Baton-First-Sequence';
+/** Neither a span nor a context for every token, of which `decode` is one, nor for what `restore` says. */
+const untracedKinds: ReadonlySet<LogEntry['kind']> = new Set(['tokens', 'prompt', 'restored']);
 /** Entries that are read one by one, which takes less long, before the rest is asked for at once. */
 const singleReads = 4;
 /** Room that headers take out of the server's limit on a message. */
@@ -82,13 +84,13 @@ export class LogStore {
       );
     }
     const appendId = randomUUID();
-    const isPerToken = entry.kind === 'tokens' || entry.kind === 'prompt';
+    const isTraced = !untracedKinds.has(entry.kind);
     const start = performance.now();
     const expect = { lastSubjectSequence: top?.sequence ?? 0 };
     const attempt = async (): Promise<AppendResult> => {
       try {
         const header = entryHeaders(appendId, top);
-        if (!isPerToken) injectContext(header);
+        if (isTraced) injectContext(header);
         const timeout = this.#settings.requestTimeoutMs;
         const { seq } = await this.#client.publish(subject, data, { headers: header, expect, timeout });
         this.#appendSeconds((performance.now() - start) / 1000);
@@ -98,7 +100,7 @@ export class LogStore {
             sequence: seq,
             first: top?.first ?? seq,
             appendId,
-            traceparent: isPerToken ? null : traceparentOf(header),
+            traceparent: isTraced ? traceparentOf(header) : null,
             storedAt: null,
           },
         };
@@ -108,8 +110,7 @@ export class LogStore {
       }
     };
     const append = () => whileUnavailable(`append to ${subject}`, attempt, this.#settings);
-    // Neither a span nor a context for every token: `decode` is one.
-    if (isPerToken) return append();
+    if (!isTraced) return append();
     return withSpan(
       `append ${entry.kind}`,
       { kind: SpanKind.PRODUCER, attributes: spanAttributes(id) },

@@ -120,7 +120,7 @@ export class LogWriter {
   }
 
   async #append(part: WorkerEntry): Promise<void> {
-    const internal = part.kind === 'released';
+    const internal = part.kind === 'restored' || part.kind === 'released';
     const entry: LogEntry = internal
       ? { v: 1, ...part, epoch: this.epoch }
       : { v: 1, ...part, epoch: this.epoch, sequence_number: this.#nextSequenceNumber };

@@ -190,7 +190,7 @@ export class TokenLog {
     const { state, writer } = await this.claim(job, by);
     const usage = {
       prompt_tokens: job.prompt.length,
-      cached_tokens: 0,
+      cached_tokens: state.cachedTokens,
       completion_tokens: state.tokens.length,
     };
     await writer?.append({ kind: 'finish', reason: 'cancelled', usage });

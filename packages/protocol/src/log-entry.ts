@@ -29,7 +29,7 @@ export type Usage = z.infer<typeof usageSchema>;
 
 /**
  * One entry of a generation's token log. Entries with a `sequence_number` are the generation's history, counted
- * contiguously from 0; `claimed`, `released` and `cancel_requested` are internal and carry none. Entries never change.
+ * contiguously from 0; `claimed`, `restored`, `released` and `cancel_requested` are internal and carry none. Entries never change.
  */
 export const logEntrySchema = z.discriminatedUnion('kind', [
   /** Entry 0: the generation was accepted. */
@@ -42,6 +42,8 @@ export const logEntrySchema = z.discriminatedUnion('kind', [
   }),
   /** A worker took ownership: appends of every lower epoch fail from here on. */
   z.strictObject({ v, kind: z.literal('claimed'), epoch: epoch.min(1), worker: z.string() }),
+  /** The owner went on from a state that was there before the generation: so many prompt tokens were not computed for it. */
+  z.strictObject({ v, kind: z.literal('restored'), epoch: epoch.min(1), cached_tokens: z.int().min(1) }),
   /** The owner has stopped at a token boundary for another worker to go on. */
   z.strictObject({ v, kind: z.literal('released'), epoch: epoch.min(1) }),
   /** Somebody asked for the generation to stop; its owner meets this entry at its next append or claim, or while it prefills. */
@@ -94,6 +96,7 @@ export type TerminalEntry = LogEntryOf<'finish'> | LogEntryOf<'error'>;
 export type WorkerEntry =
   | Pick<LogEntryOf<'prompt'>, 'kind' | 'from' | 'logprobs'>
   | Pick<LogEntryOf<'tokens'>, 'kind' | 'tokens' | 'text' | 'logprobs'>
+  | Pick<LogEntryOf<'restored'>, 'kind' | 'cached_tokens'>
   | Pick<LogEntryOf<'released'>, 'kind'>
   | Pick<LogEntryOf<'finish'>, 'kind' | 'reason' | 'usage'>
   | Pick<LogEntryOf<'error'>, 'kind' | 'code' | 'message'>;

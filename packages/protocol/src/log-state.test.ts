@@ -7,6 +7,7 @@ import { applyEntry, emptyLogState } from './log-state.ts';
 const job = exampleJob();
 const queued: LogEntry = { v: 1, kind: 'queued', epoch: 0, sequence_number: 0, job };
 const claimed = (epoch: number): LogEntry => ({ v: 1, kind: 'claimed', epoch, worker: `w${epoch}` });
+const restored = (epoch: number): LogEntry => ({ v: 1, kind: 'restored', epoch, cached_tokens: 2 });
 const tokens = (epoch: number, sequence_number: number, ...ids: number[]): LogEntry => ({
   v: 1,
   kind: 'tokens',
@@ -42,10 +43,17 @@ describe('applyEntry', () => {
     expect(state).toMatchObject({ cancelRequested: true, nextSequenceNumber: 2 });
   });
 
+  it('remembers what its first owner found computed, without counting that', () => {
+    const state = fold(queued, claimed(1), restored(1), tokens(1, 1, 7), claimed(2), tokens(2, 2, 8));
+    expect(state).toMatchObject({ cachedTokens: 2, nextSequenceNumber: 3 });
+    expect(fold(queued, claimed(1), tokens(1, 1, 7)).cachedTokens).toBe(0);
+  });
+
   it.each<[string, LogEntry[]]>([
     ['a gap', [queued, claimed(1), tokens(1, 2, 7)]],
     ['a repetition', [queued, claimed(1), tokens(1, 1, 7), tokens(1, 1, 7)]],
     ['an entry of a fenced owner', [queued, claimed(1), claimed(2), tokens(1, 1, 7)]],
+    ['a state of a fenced owner', [queued, claimed(1), claimed(2), restored(1)]],
     ['an entry nobody claimed', [queued, tokens(1, 1, 7)]],
     ['a claim that skips an epoch', [queued, claimed(2)]],
     ['a claim that repeats an epoch', [queued, claimed(1), claimed(1)]],

@@ -13,6 +13,8 @@ export interface LogState {
   releases: number;
   /** The worker that claimed last; null before the first claim, and once that one has released. */
   owner: string | null;
+  /** Prompt tokens that were not computed for it, since an owner went on from a state that was there before. */
+  cachedTokens: number;
   /** The next entry's sequence number. */
   nextSequenceNumber: number;
   /** How many prompt tokens have their log-probabilities in the log. */
@@ -33,6 +35,7 @@ export function emptyLogState(generationId: string): LogState {
     epoch: 0,
     releases: 0,
     owner: null,
+    cachedTokens: 0,
     nextSequenceNumber: 0,
     promptLogprobs: [],
     tokens: [],
@@ -64,9 +67,13 @@ export function applyEntry(state: LogState, entry: LogEntry): void {
     state.owner = entry.worker;
     return;
   }
-  if (entry.kind === 'released') {
+  if (entry.kind === 'restored' || entry.kind === 'released') {
     if (entry.epoch !== state.epoch || state.owner === null)
       refuse(`of epoch ${entry.epoch}, the owner's is ${state.epoch}`);
+    if (entry.kind === 'restored') {
+      state.cachedTokens = entry.cached_tokens;
+      return;
+    }
     state.releases++;
     state.owner = null;
     return;

@@ -481,6 +481,31 @@ describe('runGeneration', () => {
     for (const { said } of [stored, again, anew]) expect(said).toEqual(warm.said);
   });
 
+  it('counts as cached what its first owner found computed, also where others end it', async () => {
+    const first = newJob();
+    const worker = new ScriptedEngine();
+    await run(first, worker);
+    const { tokens } = await stateOf(first);
+    const parent = { id: first.id, tokens: first.prompt.length + tokens.length };
+    const next = { ...newJob({ ignore_eos: true }), parent, prompt: [...first.prompt, ...tokens, 7, 8, 9] };
+
+    const drain = new AbortController();
+    const drained = run(next, new ScriptedEngine({ stepMs: 10 }), { signal: drain.signal });
+    await tokensLogged(next, 3);
+    drain.abort(new Error('draining'));
+    await expect(drained).rejects.toThrow('draining');
+    const dying = new ScriptedEngine({ stepMs: 10 });
+    const died = expect(run(next, dying)).rejects.toThrow(EngineDiedError);
+    await tokensLogged(next, 6);
+    await dying.close();
+    await died;
+    await run(next, new ScriptedEngine());
+    expect(await stateOf(next)).toMatchObject({
+      epoch: 3,
+      terminal: { kind: 'finish', usage: { cached_tokens: parent.tokens - 1 } },
+    });
+  });
+
   it('computes the beginning that prompts of a tenant share once: goes on from it in memory, and from its snapshot', async () => {
     const beginning = Array.from({ length: 100 }, (_, i) => 3 + ((i * 31) % 250));
     const worker = new ScriptedEngine();

@@ -59,13 +59,16 @@ export async function runGeneration(
     recordRestore(restored, job, state);
     onRestored?.(state, restored);
     onProgress?.(tracker);
+    // What this generation itself had computed before its worker was lost is none of it.
+    const found = restored.of === 'generation' ? 0 : Math.min(restored.tokens, job.prompt.length);
+    const cached = state.cachedTokens || found;
+    if (cached > state.cachedTokens) writer.push({ kind: 'restored', cached_tokens: cached });
     const run = new GenerationRun(job, { state, writer, signal, begun, states, links });
     const { reason, sampled } = await run.toEnd();
     await tracker.finish();
     const usage = {
       prompt_tokens: job.prompt.length,
-      // What this generation itself had computed before its worker was lost is none of it.
-      cached_tokens: restored.of === 'generation' ? 0 : Math.min(restored.tokens, job.prompt.length),
+      cached_tokens: cached,
       completion_tokens: state.tokens.length + sampled,
     };
     await writer.append({ kind: 'finish', reason, usage });
