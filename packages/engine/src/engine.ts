@@ -44,8 +44,10 @@ export interface Standby {
 
 /** When a sequence's memory is to be copied out, each time only what is new. */
 export interface StateRequest {
-  /** After the step in which the tokens fed pass a multiple of this, at the end, and when the sequence is drained. */
+  /** After the step in which the tokens fed pass a multiple of this, and when the sequence is drained. */
   readonly every: number;
+  /** Whether at the end as well; by default it is. */
+  readonly atEnd?: boolean;
   /** And exactly after so many tokens. */
   readonly at?: readonly number[];
   /** A delta begins at the last multiple of this before the end of the one before it. */

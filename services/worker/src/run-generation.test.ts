@@ -32,7 +32,8 @@ describe('runGeneration', () => {
   afterAll(async () => {
     await log?.close();
     await nats?.stop();
-    await rm(folder, { recursive: true });
+    // Stores may still be writing.
+    await rm(folder, { recursive: true, maxRetries: 10 });
   });
 
   const never = new AbortController().signal;
@@ -278,6 +279,17 @@ describe('runGeneration', () => {
     const { store } = await withLateSave(job);
     expect(await store()).toMatchObject({ kind: 'saved' });
     await expect.poll(() => isStored(job)).toBe(false);
+  });
+
+  it('does not store at its end what nobody may continue', async () => {
+    const engine = new ScriptedEngine();
+    const snapshots = snapshotsOf(engine);
+    const save = vi.spyOn(snapshots, 'save');
+    const states = statesOf(engine, 1e6, undefined, snapshots);
+    await run({ ...newJob(), continuable: false }, engine, { states });
+    expect(save).not.toHaveBeenCalled();
+    await run(newJob(), engine, { states });
+    expect(save).toHaveBeenCalledOnce();
   });
 
   it('leaves no state of what was deleted before the store had it', async () => {

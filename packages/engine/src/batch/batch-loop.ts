@@ -260,7 +260,7 @@ export class BatchLoop<State> {
   async #tell(run: Run, before: number, outputs: readonly EngineOutput[]): Promise<void> {
     const { fed, pending, standsBy } = run.sequence;
     const ends = pending === 0 && !standsBy;
-    const isWanted = run.states.isDue(before, fed) || (ends && run.states.wanted);
+    const isWanted = run.states.isDue(before, fed) || (ends && run.states.wantedAtEnd);
     if (isWanted && this.#running.has(run)) await this.#tellState(run);
     for (const output of outputs) {
       if (output.kind === 'tokens') this.#sampled += output.tokens.length;

@@ -14,6 +14,10 @@ export class StateSchedule {
     return this.#request !== undefined;
   }
 
+  get wantedAtEnd(): boolean {
+    return this.wanted && this.#request?.atEnd !== false;
+  }
+
   /** How many of `tokens` more to feed at once, so that a step ends exactly where a copy is wanted. */
   limit(fed: number, tokens: number): number {
     return Math.min(tokens, ...(this.#request?.at ?? []).map((at) => (at > fed ? at - fed : tokens)));

@@ -204,10 +204,10 @@ export class StateTracker {
 
   /** What to ask the engine for. */
   get request(): StateRequest {
-    const { every, prefix } = this.#options;
+    const { job, every, prefix } = this.#options;
     const tokens = tokensOf(this.#state);
     const from = tokens - (tokens % pageTokens);
-    return { every, pageTokens, from, ...(prefix && { at: [prefix.tokens.length] }) };
+    return { every, atEnd: job.continuable, pageTokens, from, ...(prefix && { at: [prefix.tokens.length] }) };
   }
 
   /** How many tokens the newest state remembers. */
