@@ -24,7 +24,7 @@ beforeEach(async () => {
   queue = await GenerationQueue.open(redis.url);
 });
 afterEach(async () => {
-  await consumer?.pause();
+  consumer?.pause();
   release();
   await consumer?.close();
   consumer = null;

@@ -191,7 +191,7 @@ describe('GenerationConsumer', () => {
     const { consumer } = await consume(async ({ id }) => {
       started.push(id);
     });
-    await consumer.pause();
+    consumer.pause();
     const job = newJob();
     await queue.add(job);
     const { consumer: other } = await consume(async ({ id }) => {
@@ -199,7 +199,7 @@ describe('GenerationConsumer', () => {
     });
     await untilGone(job);
     expect(started).toEqual([`other ${job.id}`]);
-    await other.pause();
+    other.pause();
     const later = newJob();
     await queue.add(later);
     consumer.resume();
@@ -265,7 +265,7 @@ describe('a job that is handed over', () => {
     );
     await queue.add(job);
     await until(() => former.active === 1);
-    await former.pause();
+    former.pause();
     const { consumer: next } = await consume(handler, { name: 'next' });
     provide(next);
     expect(await accepted).toBe(true);
@@ -293,6 +293,91 @@ describe('a job that is handed over', () => {
     });
     expect(await queue.takeBack('next')).toEqual([job.id]);
     await until(() => runs === 2);
+  });
+});
+
+describe('jobs that are handed over one after another', () => {
+  /** Has a former owner take `jobs`, which then hands each over when `moveTo` is called. */
+  async function takeAll(jobs: readonly GenerationJob[]) {
+    const targets = new Map<string, (consumer: GenerationConsumer) => void>();
+    const answers = new Map<string, (taken: boolean) => void>();
+    const { consumer: former } = await consume(
+      async ({ id }) => {
+        const next = await new Promise<GenerationConsumer>((resolve) => targets.set(id, resolve));
+        throw new HandedOver(async (lockToken) => {
+          const taken = await next.adopt(id, lockToken);
+          answers.get(id)?.(taken);
+          return taken;
+        });
+      },
+      { name: 'former', concurrency: jobs.length },
+    );
+    await Promise.all(jobs.map((job) => queue.add(job)));
+    await until(() => targets.size === jobs.length);
+    former.pause();
+    return {
+      moveTo: (next: GenerationConsumer, { id }: GenerationJob) =>
+        new Promise<boolean>((resolve) => {
+          answers.set(id, resolve);
+          targets.get(id)?.(next);
+        }),
+    };
+  }
+
+  /** Runs jobs until it is told to end them. */
+  async function consumeUntilTold(name: string, concurrency: number) {
+    const running = new Map<string, () => void>();
+    const { consumer } = await consume(({ id }) => new Promise<void>((end) => running.set(id, end)), {
+      name,
+      concurrency,
+    });
+    const endAll = () => {
+      for (const end of running.values()) end();
+    };
+    return { consumer, running, endAll };
+  }
+
+  it('fill all slots of a worker, and no more', async () => {
+    const jobs = Array.from({ length: 5 }, newJob);
+    const { moveTo } = await takeAll(jobs);
+    const { consumer: next, running, endAll } = await consumeUntilTold('next', 4);
+    const taken: boolean[] = [];
+    for (const job of jobs) taken.push(await moveTo(next, job));
+    expect(taken).toEqual([true, true, true, true, false]);
+    expect(next.active).toBe(4);
+    endAll();
+    await until(() => running.size === 5);
+    endAll();
+    await Promise.all(jobs.map(untilGone));
+  });
+
+  it('leave to others what waits, also what the worker was about to fetch', async () => {
+    const [moved, waiting] = [Array.from({ length: 2 }, newJob), Array.from({ length: 4 }, newJob)];
+    const { moveTo } = await takeAll(moved);
+    const next = await consumeUntilTold('next', 2);
+    for (const job of moved) expect(await moveTo(next.consumer, job)).toBe(true);
+    await Promise.all(waiting.map((job) => queue.add(job)));
+    const idle = await consumeUntilTold('idle', 4);
+    await until(() => idle.running.size === 4);
+    expect([...next.running.keys()]).toEqual(moved.map(({ id }) => id));
+    next.endAll();
+    idle.endAll();
+    await Promise.all([...moved, ...waiting].map(untilGone));
+  });
+
+  it('make room for what waits when they end', async () => {
+    const [moved, own, waiting] = [newJob(), newJob(), newJob()];
+    const { moveTo } = await takeAll([moved]);
+    const { consumer: next, running, endAll } = await consumeUntilTold('next', 2);
+    expect(await moveTo(next, moved)).toBe(true);
+    await queue.add(own);
+    await until(() => running.has(own.id));
+    await queue.add(waiting);
+    expect(await queue.counts()).toMatchObject({ waiting: 1, active: 2 });
+    running.get(moved.id)?.();
+    await until(() => running.has(waiting.id));
+    endAll();
+    await Promise.all([moved, own, waiting].map(untilGone));
   });
 });
 

@@ -59,6 +59,9 @@ export class GenerationConsumer {
   readonly #options: ConsumerOptions;
   readonly #running = new Set<Promise<unknown>>();
   readonly #drain = new AbortController();
+  /** How many of them BullMQ knows nothing of. */
+  #adopted = 0;
+  #isPaused = false;
 
   private constructor(
     client: Redis,
@@ -69,7 +72,8 @@ export class GenerationConsumer {
     this.#client = client;
     this.#handler = handler;
     this.#options = options;
-    this.#worker = new Worker<unknown>(queueName, (queued, token) => this.#process(queued, token), {
+    const process = (queued: Job<unknown>, token?: string) => this.#track(() => this.#process(queued, token));
+    this.#worker = new Worker<unknown>(queueName, process, {
       connection: client,
       prefix: redisPrefix,
       telemetry: queueTelemetry(),
@@ -102,12 +106,15 @@ export class GenerationConsumer {
   }
 
   /** Takes no new jobs until `resume`; running ones run on. */
-  async pause(): Promise<void> {
-    await this.#worker.pause(true);
+  pause(): void {
+    this.#isPaused = true;
+    this.#fetchWhatFits();
   }
 
   resume(): void {
-    if (!this.#drain.signal.aborted) void this.#worker.resume();
+    if (this.#drain.signal.aborted) return;
+    this.#isPaused = false;
+    this.#fetchWhatFits();
   }
 
   /**
@@ -115,7 +122,7 @@ export class GenerationConsumer {
    * `drainMs`. Ends in bounded time, also while Redis is away: locks then run out by themselves.
    */
   async close(drainMs = closeMs): Promise<void> {
-    await this.pause();
+    this.pause();
     this.#drain.abort();
     await this.#settle(drainMs);
     await within(closeMs, this.#worker.close(this.active > 0));
@@ -131,13 +138,33 @@ export class GenerationConsumer {
    * it, or no such job any more.
    */
   async adopt(generationId: string, lockToken: string): Promise<boolean> {
-    if (this.#worker.isPaused() || this.active >= this.#options.concurrency) return false;
+    if (this.#isPaused || this.active >= this.#options.concurrency) return false;
+    const found = this.#takeLock(generationId, lockToken);
+    this.#adopted++;
+    this.#fetchWhatFits();
+    const leave = () => {
+      this.#adopted--;
+      this.#fetchWhatFits();
+    };
+    const run = async () => {
+      const queued = await found;
+      if (queued) await this.#runAdopted(queued, lockToken);
+    };
+    this.#track(run).then(leave, leave);
+    return (await found) !== null;
+  }
+
+  async #takeLock(generationId: string, lockToken: string): Promise<Job<unknown> | null> {
     const queued = await Job.fromId<unknown>(this.#worker, generationId);
-    if (!queued || (await queued.extendLock(lockToken, lockMs)) !== 1) return false;
+    if (!queued || (await queued.extendLock(lockToken, lockMs)) !== 1) return null;
     // From here on it is taken back when this worker is lost, and not when the former one is.
     await this.#client.hset(this.#worker.toKey(generationId), 'pb', this.#options.name ?? '');
+    return queued;
+  }
+
+  async #runAdopted(queued: Job<unknown>, lockToken: string): Promise<void> {
     const renewal = setInterval(() => void queued.extendLock(lockToken, lockMs).catch(() => {}), renewMs);
-    const settled = this.#process(queued, lockToken)
+    await this.#process(queued, lockToken)
       .then(
         async () => {
           await queued.moveToCompleted(null, lockToken, false);
@@ -149,24 +176,29 @@ export class GenerationConsumer {
       )
       .catch((error: unknown) => {
         this.#options.onError?.(new ServerError(`queue ${queueName}: ${String(error)}`, { cause: error }));
-      })
-      .finally(() => clearInterval(renewal));
-    this.#track(settled);
-    return true;
+      });
+    clearInterval(renewal);
   }
 
-  /** Settles the job's fate where `close` can wait for it. */
+  /**
+   * Has BullMQ fetch as many jobs as adopted ones leave room for. It knows no room for none, and looks whether there is more
+   * than before only when a job ends, or when it is resumed.
+   */
+  #fetchWhatFits(): void {
+    const room = this.#options.concurrency - this.#adopted;
+    void this.#worker.pause(true);
+    if (this.#isPaused || room <= 0) return;
+    this.#worker.concurrency = room;
+    void this.#worker.resume();
+  }
+
+  /** Settles the job's fate. */
   async #process(queued: Job<unknown>, token: string | undefined): Promise<void> {
     recordWait(queued);
     const startedAt = performance.now();
-    const settled = Promise.all([turnTaken(this.#client, queued.priority), this.#decide(queued)]).then(
-      async ([, fate]) => {
-        await this.#account(queued, fate, performance.now() - startedAt);
-        return applyFate(queued, token, fate);
-      },
-    );
-    this.#track(settled);
-    await settled;
+    const [, fate] = await Promise.all([turnTaken(this.#client, queued.priority), this.#decide(queued)]);
+    await this.#account(queued, fate, performance.now() - startedAt);
+    await applyFate(queued, token, fate);
   }
 
   /** Whoever is done leaves its tenant's place. */
@@ -177,10 +209,13 @@ export class GenerationConsumer {
     if (kind === 'done') await noteServiceTime(this.#client, Math.round(milliseconds));
   }
 
-  #track(settled: Promise<unknown>): void {
+  /** Counts `work` as running from before it begins, and has `close` wait for it. */
+  #track(work: () => Promise<void>): Promise<void> {
+    const settled = Promise.resolve().then(work);
     const forget = () => void this.#running.delete(settled);
     this.#running.add(settled);
     settled.then(forget, forget);
+    return settled;
   }
 
   /** Runs the job, unless it cannot be run, and tells what is to become of it. */
@@ -189,9 +224,9 @@ export class GenerationConsumer {
     const { signal } = this.#drain;
     let job: GenerationJob | null = null;
     try {
-      // Fetched while the consumer was closing, or was told to pause.
+      // Fetched while the consumer was closing, was told to pause, or adopted what took the room.
       signal.throwIfAborted();
-      if (this.#worker.isPaused()) return { kind: 'handed back' };
+      if (this.#isPaused || this.active > this.#options.concurrency) return { kind: 'handed back' };
       job = parseMessage(generationJobSchema, queued.data, `queue ${queueName}, job ${id}`);
       await this.#handler(job, signal);
       return { kind: 'done' };

@@ -145,7 +145,7 @@ export class Worker {
     this.#tell();
     const { drainMs } = this.#options;
     const start = performance.now();
-    await this.#consumer?.pause();
+    this.#consumer?.pause();
     // Half of the time to move what others have room for; what is left then is stored, and goes back to the queue.
     await Promise.race([this.#moves.leave(), sleep(drainMs / 2, undefined, { ref: false })]);
     await this.#consumer?.close(drainMs - (performance.now() - start));
@@ -184,7 +184,7 @@ export class Worker {
       this.#consumer?.resume();
       logger.info('NATS can be heard again; taking jobs');
     } else {
-      void this.#consumer?.pause();
+      this.#consumer?.pause();
       logger.warn('NATS cannot be heard; taking no jobs');
     }
   }
