@@ -61,6 +61,7 @@ export class GenerationConsumer {
   readonly #drain = new AbortController();
   /** How many of them BullMQ knows nothing of. */
   #adopted = 0;
+  #limit: number;
   #isPaused = false;
 
   private constructor(
@@ -72,6 +73,7 @@ export class GenerationConsumer {
     this.#client = client;
     this.#handler = handler;
     this.#options = options;
+    this.#limit = options.concurrency;
     const process = (queued: Job<unknown>, token?: string) => this.#track(() => this.#process(queued, token));
     this.#worker = new Worker<unknown>(queueName, process, {
       connection: client,
@@ -114,6 +116,13 @@ export class GenerationConsumer {
   resume(): void {
     if (this.#drain.signal.aborted) return;
     this.#isPaused = false;
+    this.#fetchWhatFits();
+  }
+
+  /** Fetches no more while so many run, fewer than `concurrency`; what is offered by another worker has room all the same. */
+  limit(jobs: number): void {
+    if (jobs === this.#limit) return;
+    this.#limit = jobs;
     this.#fetchWhatFits();
   }
 
@@ -185,7 +194,7 @@ export class GenerationConsumer {
    * than before only when a job ends, or when it is resumed.
    */
   #fetchWhatFits(): void {
-    const room = this.#options.concurrency - this.#adopted;
+    const room = this.#limit - this.#adopted;
     void this.#worker.pause(true);
     if (this.#isPaused || room <= 0) return;
     this.#worker.concurrency = room;

@@ -21,7 +21,7 @@ export function begin(
   job: GenerationJob,
   state: LogState,
   restored: Restored,
-  { engine, states }: { readonly engine: Engine; readonly states: SessionStates },
+  { engine, states }: { readonly engine: Pick<Engine, 'generate'>; readonly states: SessionStates },
 ): Begun {
   const tracker = states.track(job, restored);
   const [stop, drain] = [new AbortController(), new AbortController()];

@@ -18,6 +18,8 @@ export interface Running {
   /** What `runGeneration` gives. */
   ended: Promise<void>;
   tracker: StateTracker | null;
+  /** Whether the engine has had room for it. */
+  begun: boolean;
   /** Where it moves to. */
   target: string | null;
 }

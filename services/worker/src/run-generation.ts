@@ -18,7 +18,7 @@ import type { Restored, SessionStates, StateTracker } from './states/session-sta
 
 export interface GenerationContext {
   readonly log: TokenLog;
-  readonly engine: Engine;
+  readonly engine: Pick<Engine, 'generate'>;
   readonly states: SessionStates;
   readonly workerId: string;
   /** How many workers may be lost to one generation. */

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Engine } from '@baton/engine';
+import type { Engine, EngineOutput } from '@baton/engine';
 import { BatonError, outcomeOf } from '@baton/errors';
 import { FleetWatch, Heartbeat, serveCommands } from '@baton/fleet';
 import { TokenLog, type TokenLogSettings } from '@baton/log';
@@ -169,6 +169,7 @@ export class Worker {
       },
       onError: (error: BatonError) => logger.error({ err: error }, error.message),
     });
+    this.#fetchWhatFits();
     this.#state = 'running';
     this.#tell();
   }
@@ -207,7 +208,9 @@ export class Worker {
     const release = new AbortController();
     const context: GenerationContext = {
       log: this.#log,
-      engine: this.#engine,
+      engine: {
+        generate: (...request) => this.#outputsOf(running, this.#engine.generate(...request)),
+      },
       states: this.#states,
       workerId,
       maxClaims,
@@ -227,11 +230,14 @@ export class Worker {
         throw error;
       } finally {
         if (this.#running.get(job.id) === running) this.#running.delete(job.id);
+        this.#fetchWhatFits();
         await standby?.close();
       }
     };
-    const running: Running = { job, release, ended: Promise.resolve(), tracker: null, target: null };
+    const begun = standby !== null;
+    const running: Running = { job, release, ended: Promise.resolve(), tracker: null, begun, target: null };
     this.#running.set(job.id, running);
+    this.#fetchWhatFits();
     running.ended = run();
     // Whoever has its job meets it; there may be nobody as yet.
     running.ended.catch(() => {});
@@ -245,6 +251,27 @@ export class Worker {
     if (job === 'fail') return;
     const fate = job === 'drop' ? 'left to the worker that has it now' : 'put back, to be tried again';
     this.#options.logger.warn({ generation, code, err: error }, fate);
+  }
+
+  async *#outputsOf(running: Running, outputs: AsyncIterable<EngineOutput>): AsyncGenerator<EngineOutput> {
+    for await (const output of outputs) {
+      if (!running.begun) {
+        running.begun = true;
+        this.#fetchWhatFits();
+      }
+      yield output;
+    }
+  }
+
+  /**
+   * The engine has memory for so many of full length at any time. For more it may have, if they are short: they are fetched
+   * one by one, each when the one before has begun, so that what has to wait does so where any worker can take it.
+   */
+  #fetchWhatFits(): void {
+    const { slots, stateBytes, stateBytesLimit } = this.#engine.capacity;
+    const full = Math.floor(stateBytesLimit / stateBytes.full);
+    const next = [...this.#running.values()].every(({ begun }) => begun) ? 1 : 0;
+    this.#consumer?.limit(Math.min(slots, Math.max(full, this.active + next)));
   }
 
   #obey(command: WorkerCommand): Promise<Answer> | Answer {

@@ -1,0 +1,82 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ScriptedEngine } from '@baton/engine/testing';
+import { newId } from '@baton/protocol';
+import { exampleJob } from '@baton/protocol/testing';
+import { GenerationQueue } from '@baton/queue';
+import { startTestServers, type TestServers } from '@baton/testing';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Worker } from './worker.ts';
+
+let servers: TestServers;
+let folder: string;
+let queue: GenerationQueue;
+const workers: Worker[] = [];
+beforeEach(async () => {
+  servers = await startTestServers();
+  folder = await mkdtemp(join(tmpdir(), 'baton-worker-'));
+  queue = await GenerationQueue.open(servers.redis.url);
+});
+afterEach(async () => {
+  await Promise.all(workers.splice(0).map((worker) => worker.stop()));
+  await queue?.close();
+  await servers?.stop();
+  await rm(folder, { recursive: true });
+});
+
+async function startWorker(workerId: string, engine: ScriptedEngine): Promise<Worker> {
+  const worker = await Worker.start(engine, {
+    workerId,
+    redisUrl: servers.redis.url,
+    natsUrl: servers.nats.url,
+    modelName: 'scripted',
+    log: {},
+    snapshots: {
+      storeUrl: `file://${folder}`,
+      limits: { ttlSeconds: 60, quotaBytes: 1e9, totalBytes: 1e9 },
+      tier: 'exact',
+    },
+    snapshotTokens: 64,
+    warmBytes: 1e6,
+    maxClaims: 3,
+    drainMs: 2000,
+    logger: pino({ level: 'silent' }),
+    stateBytes: () => 0,
+    onDrained: () => {},
+  });
+  workers.push(worker);
+  return worker;
+}
+
+/** An engine of eight slots whose memory has room for two sequences of full length, and for `fitting` of those it is given. */
+function tightEngine(fitting: number): ScriptedEngine {
+  const engine = new ScriptedEngine({ slots: fitting, stepMs: 20 });
+  const { stateBytes } = engine.capacity;
+  const capacity = { ...engine.capacity, slots: 8, stateBytesLimit: 2 * stateBytes.full };
+  return Object.assign(engine, { capacity });
+}
+
+async function addJobs(count: number): Promise<void> {
+  const sampling = { max_tokens: 4000, ignore_eos: true };
+  const jobs = Array.from({ length: count }, () => exampleJob({ id: newId('resp', 'default'), sampling }));
+  await Promise.all(jobs.map((job) => queue.add(job)));
+}
+
+describe('a worker with little memory for states', () => {
+  it('leaves to others what it cannot begin with', async () => {
+    const tight = await startWorker('tight', tightEngine(2));
+    await addJobs(6);
+    await expect.poll(() => tight.active).toBeGreaterThanOrEqual(2);
+    const roomy = await startWorker('roomy', new ScriptedEngine({ stepMs: 20 }));
+    // One waits there to learn whether it fits.
+    await expect.poll(() => [tight.active, roomy.active]).toEqual([3, 3]);
+  });
+
+  it('runs as many as fit', async () => {
+    const tight = await startWorker('tight', tightEngine(8));
+    await addJobs(8);
+    await expect.poll(() => tight.active).toBe(8);
+  });
+});
