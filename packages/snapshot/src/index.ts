@@ -4,6 +4,6 @@ export { pageTokens } from './pages.ts';
 export { type RefusalReason, refusalReasons, SnapshotRefusal } from './refusal.ts';
 export { SnapshotWriter } from './snapshot-writer.ts';
 export type { RestoreResult, SaveReport, SaveResult, SessionRef, SnapshotService } from './snapshots.ts';
-export { openSnapshotStore } from './stores/open-store.ts';
+export { awaitSnapshotStore, openSnapshotStore } from './stores/open-store.ts';
 export type { SnapshotStore, StoreLimits, StoreUsage } from './stores/store.ts';
 export { openSnapshots, type SnapshotSettings } from './thread/threaded-snapshots.ts';

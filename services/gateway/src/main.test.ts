@@ -143,6 +143,18 @@ describe('the gateway process', () => {
     expect(output.join('')).not.toMatch(/sk-wrong|sk-baton/);
   });
 
+  it('begins without its snapshot store, and says so', async () => {
+    const { child, ready, exited, output } = start({ BATON_SNAPSHOT_STORE: 'redis://127.0.0.1:1' });
+    const { url } = await ready;
+    expect((await post(url, chat)).status).toBe(200);
+    const [warning] = output
+      .filter((line) => line.includes('snapshot store'))
+      .map((line) => JSON.parse(line));
+    expect(warning).toMatchObject({ err: { code: 'dependency_unavailable' } });
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+  });
+
   it('names a port that is taken', async () => {
     const { ready } = start();
     const { port } = new URL((await ready).url);

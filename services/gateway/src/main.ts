@@ -5,7 +5,7 @@ import { embeddedModel } from '@baton/hymba';
 import { ApiKeys } from '@baton/keys';
 import { TokenLog } from '@baton/log';
 import { GenerationQueue } from '@baton/queue';
-import { openSnapshotStore } from '@baton/snapshot';
+import { awaitSnapshotStore } from '@baton/snapshot';
 import { createLogger, startTelemetry } from '@baton/telemetry';
 import packageJson from '../package.json' with { type: 'json' };
 import { Documents } from './documents.ts';
@@ -74,10 +74,16 @@ async function main(): Promise<void> {
     ttlMs: env.BATON_LOG_MAX_AGE_HOURS * 3_600_000,
     onError: (error) => logger.error({ err: error }, error.message),
   });
-  const snapshots = await openSnapshotStore(env.BATON_SNAPSHOT_STORE ?? redisUrl, {
+  const snapshotLimits = {
     ttlSeconds: env.BATON_SNAPSHOT_TTL_HOURS * 3600,
     quotaBytes: env.BATON_SNAPSHOT_QUOTA * 2 ** 20,
     totalBytes: env.BATON_SNAPSHOT_MEMORY * 2 ** 20,
+  };
+  const snapshots = await awaitSnapshotStore(env.BATON_SNAPSHOT_STORE ?? redisUrl, snapshotLimits, {
+    onState: (outage) => {
+      if (outage === null) logger.info('the snapshot store answers');
+      else logger.warn({ err: outage }, 'the snapshot store does not answer; states cannot be deleted');
+    },
   });
   const server = await createGatewayServer({
     model,

@@ -5,10 +5,13 @@ import { ScriptedEngine } from '@baton/engine/testing';
 import { newId } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
 import { GenerationQueue } from '@baton/queue';
-import { startTestServers, type TestServers } from '@baton/testing';
+import { openSnapshotStore } from '@baton/snapshot';
+import { startTestRedis, startTestServers, type TestServers } from '@baton/testing';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Worker } from './worker.ts';
+
+const limits = { ttlSeconds: 60, quotaBytes: 1e9, totalBytes: 1e9 };
 
 let servers: TestServers;
 let folder: string;
@@ -26,7 +29,11 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function startWorker(workerId: string, engine: ScriptedEngine): Promise<Worker> {
+async function startWorker(
+  workerId: string,
+  engine: ScriptedEngine,
+  storeUrl = `file://${folder}`,
+): Promise<Worker> {
   const worker = await Worker.start(engine, {
     workerId,
     redisUrl: servers.redis.url,
@@ -34,8 +41,8 @@ async function startWorker(workerId: string, engine: ScriptedEngine): Promise<Wo
     modelName: 'scripted',
     log: {},
     snapshots: {
-      storeUrl: `file://${folder}`,
-      limits: { ttlSeconds: 60, quotaBytes: 1e9, totalBytes: 1e9 },
+      storeUrl,
+      limits,
       tier: 'exact',
     },
     snapshotTokens: 64,
@@ -78,5 +85,21 @@ describe('a worker with little memory for states', () => {
     const tight = await startWorker('tight', tightEngine(8));
     await addJobs(8);
     await expect.poll(() => tight.active).toBe(8);
+  });
+});
+
+describe('a worker whose snapshot store is away', () => {
+  it('begins without it, and stores states once it is there', async () => {
+    const store = await startTestRedis();
+    await store.kill('SIGKILL');
+    const worker = await startWorker('alone', new ScriptedEngine({ stepMs: 20 }), store.url);
+    await addJobs(1);
+    await expect.poll(() => worker.active).toBe(1);
+    await store.restart();
+    const snapshots = await openSnapshotStore(store.url, limits);
+    await expect.poll(async () => (await snapshots.usage('default')).sessions).toBe(1);
+    await snapshots.close();
+    await workers.pop()?.stop();
+    await store.stop();
   });
 });

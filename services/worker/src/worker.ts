@@ -64,13 +64,13 @@ export class Worker {
   #consumer: GenerationConsumer | null = null;
   #state: WorkerStatus['state'] = 'starting';
 
-  /** Throws where Redis, NATS or the snapshot store cannot be reached. */
+  /** Throws where Redis or NATS cannot be reached, or the snapshot store can never be. */
   static async start(engine: Engine, options: WorkerOptions): Promise<Worker> {
     const { logger, redisUrl, natsUrl } = options;
-    const snapshots = await openSnapshots({
-      ...options.snapshots,
-      layout: engine.layout,
-      model: engine.model,
+    const settings = { ...options.snapshots, layout: engine.layout, model: engine.model };
+    const snapshots = await openSnapshots(settings, (outage) => {
+      if (outage === null) logger.info('the snapshot store answers; states are stored again');
+      else logger.warn({ reason: outage }, 'the snapshot store does not answer; states are computed again');
     });
     const states = new SessionStates({
       snapshots,

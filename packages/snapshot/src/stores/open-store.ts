@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { ConfigurationError } from '@baton/errors';
+import { AwaitedStore, type OnStoreState } from './awaited-store.ts';
 import { DiskStore } from './disk-store.ts';
 import { EncryptedStore } from './encrypted-store.ts';
 import { RedisStore } from './redis-store.ts';
@@ -17,6 +18,15 @@ export async function openSnapshotStore(
 ): Promise<SnapshotStore> {
   const store = await openPlain(url, limits);
   return newest === undefined ? store : new EncryptedStore(store, [newest, ...older]);
+}
+
+/** The same, where a store that does not answer now is waited for: see `AwaitedStore`. */
+export function awaitSnapshotStore(
+  url: string,
+  limits: StoreLimits,
+  { keys = [], onState }: { readonly keys?: readonly string[] | undefined; readonly onState: OnStoreState },
+): Promise<SnapshotStore> {
+  return AwaitedStore.open(() => openSnapshotStore(url, limits, keys), onState);
 }
 
 async function openPlain(url: string, limits: StoreLimits): Promise<SnapshotStore> {

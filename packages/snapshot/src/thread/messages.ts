@@ -30,5 +30,7 @@ export type ToThread =
 
 export type FromThread =
   | { readonly type: 'ready' }
+  /** Why the store cannot be used, and null once it can. */
+  | { readonly type: 'store'; readonly outage: string | null }
   | { readonly type: 'refused'; readonly message: string }
   | { readonly type: 'done'; readonly id: number; readonly result: unknown };

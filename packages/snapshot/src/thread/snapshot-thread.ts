@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Snapshots } from '../snapshots.ts';
-import { openSnapshotStore } from '../stores/open-store.ts';
+import { awaitSnapshotStore } from '../stores/open-store.ts';
 import type { FromThread, SnapshotSettings, ToThread } from './messages.ts';
 
 if (!parentPort) throw new Error('snapshot-thread.ts is to be started as a worker thread');
@@ -10,7 +10,11 @@ const send = (message: FromThread) => port.postMessage(message);
 /** The snapshots' thread: encodes, decodes and talks to the store, so that no other thread has to. */
 const { storeUrl, limits, keys, ...options } = workerData as SnapshotSettings;
 try {
-  const snapshots = new Snapshots({ ...options, store: await openSnapshotStore(storeUrl, limits, keys) });
+  const store = await awaitSnapshotStore(storeUrl, limits, {
+    keys,
+    onState: (outage) => send({ type: 'store', outage: outage?.message ?? null }),
+  });
+  const snapshots = new Snapshots({ ...options, store });
   port.on('message', async (call: ToThread) => {
     send({ type: 'done', id: call.id, result: await run(snapshots, call) });
     if (call.method === 'close') port.close();

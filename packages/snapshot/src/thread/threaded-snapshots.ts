@@ -7,13 +7,25 @@ import type { FromThread, SnapshotSettings, ToThread } from './messages.ts';
 
 export type { SnapshotSettings } from './messages.ts';
 
-/** Starts the snapshots' thread. Throws `ConfigurationError` where its store cannot be opened. */
-export async function openSnapshots(settings: SnapshotSettings): Promise<SnapshotService> {
+/**
+ * Starts the snapshots' thread. Throws `ConfigurationError` where its store cannot be opened; one that only does not answer now
+ * is waited for meanwhile, and `onStore` hears why, and null once it is there.
+ */
+export async function openSnapshots(
+  settings: SnapshotSettings,
+  onStore: (outage: string | null) => void = () => {},
+): Promise<SnapshotService> {
   const thread = new Worker(new URL('./snapshot-thread.ts', import.meta.url), { workerData: settings });
-  const [first] = (await once(thread, 'message')) as [FromThread];
-  if (first.type === 'ready') return new ThreadedSnapshots(thread);
-  const reason = first.type === 'refused' ? first.message : first.type;
-  throw new ConfigurationError(`the snapshot store cannot be opened: ${reason}`);
+  const { promise: ready, resolve, reject } = Promise.withResolvers<void>();
+  thread.on('message', (message: FromThread) => {
+    if (message.type === 'ready') resolve();
+    if (message.type === 'store') onStore(message.outage);
+    if (message.type === 'refused')
+      reject(new ConfigurationError(`the snapshot store cannot be opened: ${message.message}`));
+  });
+  thread.once('error', reject);
+  await ready;
+  return new ThreadedSnapshots(thread);
 }
 
 /** Snapshots on a thread of their own. Should that thread die, nothing is saved or restored any more, and all else goes on. */
