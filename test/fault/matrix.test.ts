@@ -22,7 +22,7 @@ afterAll(() => system?.stop());
 it.each(pairwiseCases().map((one) => ({ name: nameOf(one), one })))('$name', async ({ one }) => {
   const right = undisturbed.get(one.sampling);
   if (!right) throw new Error(`${one.sampling} was not run`);
-  await runCase(system, one, task, right);
+  expect(await runCase(system, one, task, right)).toEqual({ struck: true });
 });
 
 it('a worker that is told to stop and cannot hand over ends all the same, and another goes on', async () => {

@@ -1,5 +1,6 @@
 import { snapshotKeys } from '@baton/protocol';
 import { Redis } from 'ioredis';
+import type { FaultCase } from './cases.ts';
 import type { ResponseReader } from './response-reader.ts';
 import type { TargetSystem, TargetWorker } from './target-system.ts';
 
@@ -8,8 +9,11 @@ export interface Target {
   readonly system: TargetSystem;
   readonly owner: TargetWorker;
   readonly reader: ResponseReader;
+  readonly moment: FaultCase['moment'];
   /** Resolves when another worker has claimed the generation, or it has ended. */
   takeover(): Promise<void>;
+  /** The moment had gone by when it struck. */
+  miss(): void;
 }
 
 export interface Fault {
@@ -44,12 +48,21 @@ export const faults = {
   'NATS restart': fault(({ system }) => system.system.servers.nats.restart()),
   'Redis restart': fault(({ system }) => system.system.servers.redis.restart()),
   'gateway SIGKILL': fault(({ system }) => system.firstGateway.end('SIGKILL')),
-  'store full': fault(async ({ system, owner, takeover }) => {
-    await askStore(system, (store) => store.config('SET', 'maxmemory', '1'));
-    await owner.process.end('SIGKILL');
-    await takeover();
-    await askStore(system, (store) => store.config('SET', 'maxmemory', '0'));
-  }),
+  'store full': fault(({ system, owner, reader, moment, miss }) =>
+    askStore(system, async (store) => {
+      await store.config('RESETSTAT');
+      await store.config('SET', 'maxmemory', '1');
+      try {
+        // Whoever takes over at the end of a turn has nothing left to store.
+        if (moment === 'end of turn') owner.store.release();
+        else await owner.process.end('SIGKILL');
+        await reader.ended;
+        if (!(await store.info('errorstats')).includes('errorstat_OOM')) miss();
+      } finally {
+        await store.config('SET', 'maxmemory', '0');
+      }
+    }),
+  ),
   'store down': {
     recomputes: true,
     async strike({ system, owner, takeover }) {

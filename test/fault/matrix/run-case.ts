@@ -25,7 +25,7 @@ export interface Run {
 }
 
 /** How often a case is run until its fault strikes when it should; a machine may be too busy to tell in time. */
-const attempts = 5;
+const attempts = 10;
 
 /**
  * Disturbs one generation and checks what became of it against `right`, the same one undisturbed. Gives whether the fault
@@ -71,13 +71,18 @@ async function disturb(system: TargetSystem, one: FaultCase, task: Task, right: 
   const [owner, before] = [await system.ownerOf(id), await system.log.read(id)];
   if (!before) throw new Error(`${id} has no log`);
   const takeover = () => untilTakeover(system, id, before.epoch);
-  const others = owner && (await fault.strike({ system, owner, reader, takeover }));
+  let struck = owner !== null && isAt(one.moment, before, task);
+  const miss = () => {
+    struck = false;
+  };
+  const { moment } = one;
+  const others = owner && (await fault.strike({ system, owner, reader, moment, takeover, miss }));
   for (const { store } of held) store.release();
   const readers = [reader, ...(others ?? [])];
   await Promise.all(readers.map(({ ended }) => ended));
   const run = { id, readers, state: await finalState(system, id) };
   await checkCase(system, run, { before, right, exact: one.tier === 'exact' || fault.recomputes === true });
-  return owner !== null && isAt(one.moment, before, task);
+  return struck;
 }
 
 function requestOf({ input, outputTokens }: Task, how: FaultCase['sampling']): object {
