@@ -32,6 +32,7 @@ export class GenerationRun {
     this.#job = job;
     this.#context = context;
     this.#tokens = [...job.prompt, ...state.tokens];
+    begun.tracker.tokens = this.#tokens.length;
     for (const ended of [writer.cancelled, writer.lost]) whenAborted(ended, () => begun.stop.abort());
     // Whoever is ready to go on samples the token that is being computed here as soon as this worker could.
     whenAborted(signal, () => (this.#isOffered ? begun.stop : begun.drain).abort());
@@ -139,6 +140,7 @@ export class GenerationRun {
         const { finish: _, ...entry } = output;
         writer.push(entry);
         this.#tokens.push(...entry.tokens);
+        begun.tracker.tokens = this.#tokens.length;
       }
     }
   }

@@ -16,7 +16,12 @@ import { startTestNats, type TestServer } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { runGeneration } from './run-generation.ts';
 import { Standby } from './standby.ts';
-import { type Restored, SessionStates, type SessionStatesOptions } from './states/session-states.ts';
+import {
+  type Restored,
+  SessionStates,
+  type SessionStatesOptions,
+  type StateTracker,
+} from './states/session-states.ts';
 
 const isPrefix = (session: string) => session.startsWith('prefix-');
 
@@ -384,6 +389,29 @@ describe('runGeneration', () => {
     expect({ epoch, tokens, text }).toEqual({ epoch: 2, tokens: expected.tokens, text: expected.text });
     // Also the first, although the former owner has stored since the next one restored.
     expect(new Set(saves.map(({ kind }) => kind))).toEqual(new Set(['saved']));
+  });
+
+  it('tells how far it is and how much of that is stored, also where another owner has stored it', async () => {
+    const sampling = { max_tokens: 1000, ignore_eos: true };
+    const job = exampleJob({ id: newId('resp', 'default'), sampling });
+    const begun: { tracker: StateTracker; stored: number }[] = [];
+    const restores: Restored[] = [];
+    const own = (engine: Engine, signal: AbortSignal) =>
+      runGeneration(job, signal, {
+        ...{ log, engine, states: statesOf(engine, 8), workerId: 'worker', maxClaims: 3 },
+        onRestored: (_, restored) => void restores.push(restored),
+        onProgress: (tracker) => void begun.push({ tracker, stored: tracker.stored }),
+      });
+    const drain = new AbortController();
+    const first = expect(own(new ScriptedEngine({ stepMs: 20 }), drain.signal)).rejects.toThrow('drained');
+    await expect.poll(() => begun[0]?.tracker.stored).toBeGreaterThan(0);
+    drain.abort(new Error('drained'));
+    await first;
+    const handedOver = job.prompt.length + (await stateOf(job)).tokens.length;
+    await own(new ScriptedEngine(), never);
+    expect(begun.map(({ tracker }) => tracker.tokens)).toEqual([handedOver, job.prompt.length + 1000]);
+    expect(restores[1]?.tokens).toBeGreaterThan(0);
+    expect(begun.map(({ stored }) => stored)).toEqual([0, restores[1]?.tokens]);
   });
 
   it('stands by with a state that its owner has stored since the log was read', async () => {

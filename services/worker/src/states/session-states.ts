@@ -192,6 +192,8 @@ interface TrackerOptions extends SessionStatesOptions {
 
 /** The state of one running generation as its engine tells it. */
 export class StateTracker {
+  /** Prompt and output tokens so far: whoever runs it says so. */
+  tokens: number;
   readonly #options: TrackerOptions;
   #state: SessionState;
   #added: Promise<void> = Promise.resolve();
@@ -200,6 +202,7 @@ export class StateTracker {
   constructor(options: TrackerOptions) {
     this.#options = options;
     this.#state = options.state;
+    this.tokens = options.job.prompt.length;
   }
 
   /** What to ask the engine for. */
@@ -210,14 +213,10 @@ export class StateTracker {
     return { every, atEnd: job.continuable, pageTokens, from, ...(prefix && { at: [prefix.tokens.length] }) };
   }
 
-  /** How many tokens the newest state remembers. */
-  get tokens(): number {
-    return tokensOf(this.#state);
-  }
-
-  /** How many tokens the newest stored state remembers. */
+  /** How many tokens the newest state remembers that another worker could go on from. */
   get stored(): number {
-    return this.#options.writer?.stored ?? 0;
+    const { state, writer } = this.#options;
+    return Math.max(tokensOf(state), writer?.stored ?? 0);
   }
 
   /**
