@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { S3ServiceException } from '@aws-sdk/client-s3';
 import { BatonError, DependencyError, ServerError } from '@baton/errors';
-import type { SnapshotStore, StoredManifest, StoredPage, StoreUsage } from './store.ts';
+import type { SizedManifest, SnapshotStore, StoredManifest, StoredPage, StoreUsage } from './store.ts';
 
 /** Hears why a store cannot be used, and null once it can. */
 export type OnStoreState = (outage: BatonError | null) => void;
@@ -33,8 +33,12 @@ export class AwaitedStore implements SnapshotStore {
     }
   }
 
-  async missing(tenant: string, keys: readonly string[]): Promise<Set<string>> {
-    return this.#opened.missing(tenant, keys);
+  async missing(...args: Parameters<SnapshotStore['missing']>): Promise<Set<string>> {
+    return this.#opened.missing(...args);
+  }
+
+  refuseWhatNeverFits(manifest: SizedManifest): void {
+    this.#opened.refuseWhatNeverFits(manifest);
   }
 
   async putPages(tenant: string, pages: readonly StoredPage[]): Promise<void> {
