@@ -96,6 +96,21 @@ describe('the loop', () => {
     expect(endsOf(await finish())).toEqual([1, 0]);
   });
 
+  it.each([
+    [10, 9],
+    [20, 4],
+  ])('takes turns with a tenant whose prompts of %d tokens come and go', async (prompt, others) => {
+    const { loop } = open({ slots: 4, prefillChunk: 10 });
+    loop.add(0, request({ tenant: 'long', prompt: 100, tokens: 1 }));
+    const ends: number[] = [];
+    for (let run = 1; !ends.includes(0); ) {
+      for (; run - ends.length < 4; run++) loop.add(run, request({ tenant: 'short', prompt, tokens: 1 }));
+      ends.push(...endsOf(await loop.step()));
+      expect(run).toBeLessThan(20);
+    }
+    expect(ends).toHaveLength(others + 1);
+  });
+
   it('admits no more than the state memory may have to hold', async () => {
     const { runner, loop, finish } = open({ slots: 4, stateMemory: 1000, contextLength: 1000 });
     expect(loop.capacity).toMatchObject({ slots: 4, stateBytesLimit: 1000 });

@@ -24,6 +24,8 @@ export interface LoopOptions<State> extends BatchOptions {
 
 /** How many tokens a sequence that stands by may be behind its owner, and still is said to have caught up. */
 const nearTokens = 3;
+/** How many tenants' last chunks are remembered. */
+const mostTenants = 1000;
 
 /** The engine's heart: many sequences share one model. They join and leave at every step. */
 export class BatchLoop<State> {
@@ -44,6 +46,11 @@ export class BatchLoop<State> {
   }[] = [];
   /** To be told with the next step. */
   readonly #events: RunEvent[] = [];
+  /**
+   * The step of each tenant's last chunk, the latest last. It outlives the tenant's sequences: one whose prompts are a chunk
+   * each would otherwise come first again and again.
+   */
+  readonly #lastChunks = new Map<string, number>();
   #arrivals = 0;
   #steps = 0;
   #sampled = 0;
@@ -129,7 +136,8 @@ export class BatchLoop<State> {
     }
     this.#admit();
 
-    const plan = schedule([...this.#running.keys()], this.#settings, this.#pace.tokens);
+    const lastChunkOf = (tenant: string) => this.#lastChunks.get(tenant) ?? 0;
+    const plan = schedule([...this.#running.keys()], this.#settings, this.#pace.tokens, lastChunkOf);
     const { decoding } = plan;
     const prefilling = plan.prefilling.map(({ entry, tokens }) => ({
       entry,
@@ -138,7 +146,7 @@ export class BatchLoop<State> {
     const decodeMs = await this.#run(decoding);
     const prefillMs = await this.#run(prefilling, true);
     for (const { entry, tokens } of prefilling) {
-      entry.prefilledAt = this.#steps;
+      this.#noteChunk(entry.tenant);
       this.#pace.learn(tokens, prefillMs, decodeMs);
     }
     this.#report = {
@@ -179,6 +187,13 @@ export class BatchLoop<State> {
       await this.#postprocess(entry, steps[index] as StateStep<State>, results[index]);
     }
     return end - start;
+  }
+
+  #noteChunk(tenant: string): void {
+    this.#lastChunks.delete(tenant);
+    this.#lastChunks.set(tenant, this.#steps);
+    const [oldest] = this.#lastChunks.keys();
+    if (this.#lastChunks.size > mostTenants && oldest !== undefined) this.#lastChunks.delete(oldest);
   }
 
   #dropAborted(): void {

@@ -11,7 +11,6 @@ export class Run implements Running {
   readonly sequence: Sequence;
   readonly tokensAtEnd: number;
   readonly states: StateSchedule;
-  prefilledAt = 0;
   /** Whether it has still to come near the owner that it follows. */
   isCatchingUp: boolean;
 

@@ -10,11 +10,7 @@ const waiting = (tenant: string, tokensAtEnd = 100): Waiting => ({
   arrival: arrivals++,
   tokensAtEnd,
 });
-const running = (tenant: string, pending: number, prefilledAt = 0) => ({
-  ...waiting(tenant),
-  pending,
-  prefilledAt,
-});
+const running = (tenant: string, pending: number): Running => ({ ...waiting(tenant), pending });
 const admit = (queue: readonly Waiting[], active: readonly Waiting[]) =>
   nextToAdmit(queue, active, settings, (tokens) => tokens);
 
@@ -56,7 +52,7 @@ describe('who is admitted', () => {
 
 describe('a step', () => {
   const plan = <Entry extends Running>(active: readonly Entry[], besideStreams = 64) =>
-    schedule(active, settings, besideStreams);
+    schedule(active, settings, besideStreams, () => 0);
 
   it('feeds every sequence that decodes its token', () => {
     const active = [running('a', 1), running('b', 1), running('a', 1)];
@@ -77,16 +73,18 @@ describe('a step', () => {
 
   it('always gets on with a prefill, whatever the budget', () => {
     const active = [running('a', 1), running('a', 1), running('b', 9)];
-    const { decoding, prefilling } = schedule(active, { ...settings, stepTokens: 1 }, 64);
+    const { decoding, prefilling } = schedule(active, { ...settings, stepTokens: 1 }, 64, () => 0);
     expect([...decoding, ...prefilling].map(({ tokens }) => tokens)).toEqual([1, 1, 1]);
   });
 
   it('takes turns with the prefills of tenants, and within one goes by arrival', () => {
     const [long, other, late] = [running('a', 900), running('a', 900), running('b', 900)];
     const served: unknown[] = [];
+    const lastChunks = new Map<string, number>();
+    const lastChunkOf = (tenant: string) => lastChunks.get(tenant) ?? 0;
     for (let step = 1; step <= 6; step++) {
-      for (const { entry } of plan([long, other, late]).prefilling) {
-        entry.prefilledAt = step;
+      for (const { entry } of schedule([long, other, late], settings, 64, lastChunkOf).prefilling) {
+        lastChunks.set(entry.tenant, step);
         served.push(entry);
       }
     }

@@ -11,8 +11,6 @@ export interface Waiting {
 export interface Running extends Waiting {
   /** Tokens that the model has not been fed: one while it decodes, more while it prefills. */
   readonly pending: number;
-  /** The step that last prefilled some of it. */
-  readonly prefilledAt: number;
 }
 
 export interface Share<Entry> {
@@ -47,16 +45,16 @@ export function nextToAdmit<Entry extends Waiting>(
 
 /**
  * What to run in a step: the next token of every sequence that decodes, and one chunk of one that prefills, of the tenant
- * whose last chunk is the longest ago. Beside streams a chunk has `besideStreams` tokens at most.
+ * whose last chunk is the longest ago: `lastChunkOf` gives its step. Beside streams a chunk has `besideStreams` tokens at
+ * most.
  */
 export function schedule<Entry extends Running>(
   running: readonly Entry[],
   { prefillChunk, stepTokens }: BatchSettings,
   besideStreams: number,
+  lastChunkOf: (tenant: string) => number,
 ): Plan<Entry> {
   const decoding = running.filter(({ pending }) => pending === 1).map((entry) => ({ entry, tokens: 1 }));
-  const lastChunkOf = (tenant: string) =>
-    Math.max(...running.filter((entry) => entry.tenant === tenant).map(({ prefilledAt }) => prefilledAt));
   const waiting = running.filter(({ pending }) => pending > 1);
   const next = first(waiting, (entry) => [lastChunkOf(entry.tenant), entry.arrival]);
   if (next === null) return { decoding, prefilling: [] };
