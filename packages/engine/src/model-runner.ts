@@ -4,6 +4,7 @@ import type { Runner, StateStep, Step } from './batch/runner.ts';
 import { checkStep } from './check-step.ts';
 import type { EngineModel, EngineRequest } from './engine.ts';
 import { ModelGraphs, type ModelGraphsOptions } from './model-graphs.ts';
+import { checkStateMemory } from './state/check-state-memory.ts';
 import { checkSessionState, type SessionState, type StateDelta } from './state/session-state.ts';
 import { type StateLayout, stateLayout } from './state/state-layout.ts';
 import { type SavedPart, type Slot, StatePool } from './state/state-pool.ts';
@@ -12,6 +13,8 @@ import { slotBytes } from './state/state-size.ts';
 export interface ModelRunnerOptions extends ModelGraphsOptions {
   /** Sequences that it has room for; their memory is taken as they grow. */
   readonly slots?: number;
+  /** Bytes that their states may take. */
+  readonly stateMemory?: number;
 }
 
 /** The tokens that a sequence is fed before it samples. */
@@ -31,12 +34,17 @@ export class ModelRunner implements Runner<Slot> {
   /** Where every sequence begins: right after the meta tokens. */
   #start: readonly SavedPart[] = [];
 
-  /** Opens a converted model's folder. Throws `CheckpointError` for one that is damaged. */
+  /**
+   * Opens a converted model's folder. Throws `CheckpointError` for one that is damaged, `ConfigurationError` where the state
+   * memory has no room for one sequence of full length.
+   */
   static async open(folder: string, options: ModelRunnerOptions): Promise<ModelRunner> {
-    const { slots = 1, onProgress = () => {} } = options;
+    const { slots = 1, stateMemory = Number.POSITIVE_INFINITY, onProgress = () => {} } = options;
     onProgress('checking the files');
     const converted = await openModel(folder);
-    const pool = new StatePool(converted.config, slots);
+    const { config } = converted;
+    checkStateMemory(stateMemory, slotBytes(config, config.contextLength), config.contextLength);
+    const pool = new StatePool(config, slots);
     const runner = new ModelRunner(converted, pool, await ModelGraphs.open(converted, pool, options));
     onProgress('running the meta tokens');
     await runner.#runMetaTokens();

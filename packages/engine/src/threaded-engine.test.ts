@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { CheckpointError, EngineDiedError, ServerError } from '@baton/errors';
+import { CheckpointError, ConfigurationError, EngineDiedError, ServerError } from '@baton/errors';
 import { convert } from '@baton/hymba';
 import { loadTokenizer } from '@baton/hymba/tokenizer';
 import { exampleJob } from '@baton/protocol/testing';
@@ -66,6 +66,16 @@ describe('ThreadedEngine', () => {
     const error = await missing.catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(CheckpointError);
     expect(error).toMatchObject({ file: expect.stringContaining('nothing') });
+  });
+
+  it('refuses a state memory without room for one sequence before it opens any graph', async () => {
+    const stages: string[] = [];
+    const opening = createEngine({ modelDir, threads: 1, stateMemory: 2 ** 20 }, (stage) =>
+      stages.push(stage),
+    );
+    await expect(opening).rejects.toThrow(ConfigurationError);
+    await expect(opening).rejects.toThrow(/^BATON_STATE_MEMORY is 1 \(MiB\)/);
+    expect(stages.at(-1)).toBe('checking the files');
   });
 
   it('refuses a thread that dies before it is ready', async () => {

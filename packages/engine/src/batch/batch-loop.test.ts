@@ -126,7 +126,12 @@ describe('the loop', () => {
   });
 
   it('refuses a state memory in which one sequence may not fit', () => {
-    expect(() => open({ stateMemory: 999 })).toThrow(ConfigurationError);
+    const megabytes = 2 ** 20;
+    expect(() => open({ stateMemory: megabytes, contextLength: 1.5 * megabytes })).toThrow(
+      new ConfigurationError(
+        'BATON_STATE_MEMORY is 1 (MiB), which has no room for one sequence of 1572864 tokens; it must be at least 2',
+      ),
+    );
   });
 
   it('fails one sequence alone', async () => {

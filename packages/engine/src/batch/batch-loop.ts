@@ -1,8 +1,9 @@
-import { BatonError, ConfigurationError, ServerError } from '@baton/errors';
+import { BatonError, ServerError } from '@baton/errors';
 import { Grammars } from '@baton/grammar';
 import type { EngineCapacity, EngineOutput, EngineRequest, StepReport } from '../engine.ts';
 import type { TakeOver } from '../engine-runs.ts';
 import type { SequenceContext, Vocabulary } from '../sequence.ts';
+import { checkStateMemory } from '../state/check-state-memory.ts';
 import { Pace } from './pace.ts';
 import { Run } from './run.ts';
 import type { Runner, StateStep } from './runner.ts';
@@ -64,13 +65,8 @@ export class BatchLoop<State> {
     this.#context = { model, vocabulary, grammars: new Grammars(vocabulary, model.vocabularySize) };
     this.#clock = clock;
     this.#pace = new Pace(this.#settings.prefillChunk);
-    const needed = runner.slotBytes(runner.model.contextLength);
-    if (this.#settings.stateMemory < needed) {
-      throw new ConfigurationError(
-        `a state memory of ${this.#settings.stateMemory} bytes has no room for one sequence of ` +
-          `${runner.model.contextLength} tokens; it must be at least ${needed} bytes`,
-      );
-    }
+    const { contextLength } = model;
+    checkStateMemory(this.#settings.stateMemory, runner.slotBytes(contextLength), contextLength);
   }
 
   get capacity(): EngineCapacity {

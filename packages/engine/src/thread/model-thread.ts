@@ -21,9 +21,13 @@ const onProgress = (stage: string) => send({ type: 'opening', stage });
 try {
   const device = await findDevice(choice);
   onProgress(`running on ${device}`);
-  const { slots } = settings;
+  const { slots, stateMemory } = settings;
   if (device === 'webgpu') await runModel(device, await WebGpuRunner.open(modelDir, { slots, onProgress }));
-  else await runModel(device, await ModelRunner.open(modelDir, { threads, slots, device, onProgress }));
+  else
+    await runModel(
+      device,
+      await ModelRunner.open(modelDir, { threads, slots, stateMemory, device, onProgress }),
+    );
 } catch (error) {
   send({ type: 'refused', failure: packError(error) });
   port.close();
