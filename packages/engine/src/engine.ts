@@ -111,7 +111,7 @@ export interface StepReport {
   readonly prefillMs: number;
   /** Tokens that were sampled. */
   readonly sampled: number;
-  /** Bytes of the states of what runs. */
+  /** Bytes that the states of what runs take. */
   readonly stateBytes: number;
 }
 

@@ -125,6 +125,20 @@ describe('the loop', () => {
     expect(endsOf(await finish())).toEqual([4]);
   });
 
+  it('tells what the states take: of each as much as of the longest', async () => {
+    const { loop } = open();
+    loop.add(0, request({ prompt: 100, tokens: 2 }));
+    loop.add(1, request({ prompt: 3, tokens: 50 }));
+    await loop.step();
+    expect(loop.report).toMatchObject({ prefilled: 64, stateBytes: 200 });
+    loop.drain(0);
+    await loop.step();
+    expect(loop.report).toMatchObject({ decoding: 0, prefilled: 0, sampled: 0, stateBytes: 3 });
+    loop.drain(1);
+    await loop.step();
+    expect(loop.report?.stateBytes).toBe(0);
+  });
+
   it('refuses a state memory in which one sequence may not fit', () => {
     const megabytes = 2 ** 20;
     expect(() => open({ stateMemory: megabytes, contextLength: 1.5 * megabytes })).toThrow(

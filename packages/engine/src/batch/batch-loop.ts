@@ -127,7 +127,7 @@ export class BatchLoop<State> {
     await this.#follow();
     if (this.#events.length > 0) {
       // Not only after the next token.
-      this.#report = null;
+      this.#note({ decoding: 0, decodeMs: 0, prefilled: 0, prefillMs: 0 });
       return this.#events.splice(0);
     }
     this.#admit();
@@ -145,22 +145,25 @@ export class BatchLoop<State> {
       this.#noteChunk(entry.tenant);
       this.#pace.learn(tokens, prefillMs, decodeMs);
     }
-    this.#report = {
+    this.#note({
       decoding: decoding.length,
       decodeMs,
       prefilled: prefilling.reduce((sum, { tokens }) => sum + tokens, 0),
       prefillMs,
-      sampled: this.#sampled,
-      stateBytes: [...this.#running.keys()].reduce(
-        (sum, { sequence }) => sum + this.#runner.slotBytes(sequence.fed),
-        0,
-      ),
-    };
-    this.#sampled = 0;
+    });
     return this.#events.splice(0);
   }
 
-  /** What the last step did; null where it ran nothing. */
+  #note(work: Omit<StepReport, 'sampled' | 'stateBytes'>): void {
+    const running = [...this.#running.keys()];
+    // Every slot has room for as many tokens as the longest, from when those are known on.
+    const longest = Math.max(0, ...running.map(({ sequence }) => sequence.fed + sequence.pending));
+    const stateBytes = running.length * this.#runner.slotBytes(longest);
+    this.#report = { ...work, sampled: this.#sampled, stateBytes };
+    this.#sampled = 0;
+  }
+
+  /** What the last step did; null before the first. */
   get report(): StepReport | null {
     return this.#report;
   }
