@@ -84,7 +84,10 @@ export const variables = {
   BATON_PREFILL_CHUNK: wholeNumber(2, 65_536).optional(),
   /** Most tokens a step feeds while streams run: one for each stream, the rest for a prompt. Unset: 64. */
   BATON_STEP_TOKENS: wholeNumber(1, 65_536).optional(),
-  /** Megabytes (MiB) that the states of running generations may take. Unset: what all slots can come to need. */
+  /**
+   * Megabytes (MiB) that the states of running generations may take. Unset: what all slots can come to need. With webgpu it
+   * bounds the slots: two fewer than generations of full length have room in it.
+   */
   BATON_STATE_MEMORY: wholeNumber(1, 16_777_216).optional(),
   /** Generations that may wait in the queue before new ones are refused with 503. */
   BATON_QUEUE_LIMIT: wholeNumber(1, 1_000_000).default(1000),

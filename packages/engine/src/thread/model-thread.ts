@@ -22,12 +22,9 @@ try {
   const device = await findDevice(choice);
   onProgress(`running on ${device}`);
   const { slots, stateMemory } = settings;
-  if (device === 'webgpu') await runModel(device, await WebGpuRunner.open(modelDir, { slots, onProgress }));
-  else
-    await runModel(
-      device,
-      await ModelRunner.open(modelDir, { threads, slots, stateMemory, device, onProgress }),
-    );
+  const opening = { slots, stateMemory, onProgress };
+  if (device === 'webgpu') await runModel(device, await WebGpuRunner.open(modelDir, opening));
+  else await runModel(device, await ModelRunner.open(modelDir, { ...opening, threads, device }));
 } catch (error) {
   send({ type: 'refused', failure: packError(error) });
   port.close();

@@ -19,6 +19,9 @@ export interface OwnSequence extends GpuSequence {
   pending: 'start' | readonly SavedPart[] | null;
 }
 
+/** Sequences whose states take memory beside the slots': the desk's and the start. */
+export const besideSlots = 2;
+
 /**
  * The states of all sequences on the GPU, slot after slot in one piece of memory for each part of a state. A decode step
  * takes the beginning of each piece as it lies. A prompt's chunks run on a desk with room for one, from which the state is

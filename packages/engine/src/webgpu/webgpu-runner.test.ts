@@ -185,6 +185,16 @@ describe.skipIf(missing)(`a sequence on WebGPU${reason}`, () => {
     runner.freeState(runner.newState());
   });
 
+  it('has as many slots as the state memory holds at full length, beside its desk and its start', async () => {
+    const model = join(folder, 'model');
+    const full = runner.slotBytes(runner.model.contextLength);
+    const cut = await WebGpuRunner.open(model, { slots: 8, stateMemory: 5.5 * full });
+    expect(cut.slots).toBe(3);
+    await cut.close();
+    const opening = WebGpuRunner.open(model, { slots: 8, stateMemory: 2.9 * full });
+    await expect(opening).rejects.toThrow(ConfigurationError);
+  });
+
   it('runs in an engine beside others', async () => {
     const modelDir = join(folder, 'model');
     const engine = await createEngine({ modelDir, threads: 1, device: 'webgpu', slots: 2, prefillChunk: 24 });

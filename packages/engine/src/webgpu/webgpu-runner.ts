@@ -13,18 +13,21 @@ import type { Runner, StateStep, Step } from '../batch/runner.ts';
 import { checkStep } from '../check-step.ts';
 import { deviceProblem } from '../device.ts';
 import type { EngineModel } from '../engine.ts';
+import { checkStateMemory } from '../state/check-state-memory.ts';
 import { checkSessionState, type SessionState, type StateDelta, tokensOf } from '../state/session-state.ts';
 import { type StateLayout, stateLayout } from '../state/state-layout.ts';
 import type { SavedPart } from '../state/state-pool.ts';
 import { tensorOf } from './gpu-memory.ts';
 import { gpuSlotBytes, type RowsByKind, rowsByKind } from './gpu-rows.ts';
-import { type GpuSequence, GpuStates, type OwnSequence } from './gpu-states.ts';
+import { besideSlots, type GpuSequence, GpuStates, type OwnSequence } from './gpu-states.ts';
 import { openOnGpu } from './open-on-gpu.ts';
 import { type PassSequence, stepInputs } from './step-inputs.ts';
 
 export interface WebGpuRunnerOptions {
   /** Sequences that it has room for. */
   readonly slots?: number;
+  /** Bytes that all states may take. Fewer slots than asked for have room in it where sequences of full length would not. */
+  readonly stateMemory?: number;
   /** The most tokens of one sequence that a pass takes; what is longer runs in several. */
   readonly chunk?: number;
   /** Where the times of all GPU programs are written when it closes: the beginning of a file's path. Slows every pass. */
@@ -60,12 +63,20 @@ export class WebGpuRunner implements Runner<GpuSequence> {
   /**
    * Opens a converted model's folder. Throws `CheckpointError` for one that is damaged, or that has an operator which
    * would not run on the GPU, `ConfigurationError` for one with int8 weights, or with a float16 KV cache
-   * where the GPU has no float16.
+   * where the GPU has no float16, and where the state memory has no room for one sequence of full length.
    */
   static async open(folder: string, options: WebGpuRunnerOptions = {}): Promise<WebGpuRunner> {
-    const { slots = 1, chunk = 256, profile, onProgress = () => {} } = options;
+    const { stateMemory = Number.POSITIVE_INFINITY, chunk = 256, profile, onProgress = () => {} } = options;
     onProgress('checking the files');
     const converted = await openModel(folder);
+    const { config } = converted;
+    const rows = rowsByKind(config, chunk);
+    // Every slot grows with the longest sequence that there ever was, whether it is in use or not.
+    const full = gpuSlotBytes(config, rows, config.contextLength);
+    checkStateMemory(stateMemory, (1 + besideSlots) * full, config.contextLength);
+    const wanted = options.slots ?? 1;
+    const slots = Math.min(wanted, Math.floor(stateMemory / full) - besideSlots);
+    if (slots < wanted) onProgress(`BATON_STATE_MEMORY has room for ${slots} of ${wanted} slots`);
     if (converted.weightForm === 'int8') {
       throw new ConfigurationError(
         `${folder} has int8 weights, which WebGPU cannot multiply; set BATON_WEIGHTS to int4 or fp32, or BATON_DEVICE to cpu`,
@@ -81,8 +92,7 @@ export class WebGpuRunner implements Runner<GpuSequence> {
       prefill: await openOnGpu(join(folder, graphFiles.webgpuPrefill), profile && `${profile}-prefill`),
       decode: await openOnGpu(join(folder, graphFiles.webgpuDecode), profile && `${profile}-decode`),
     };
-    const rows = rowsByKind(converted.config, chunk);
-    const states = await GpuStates.open(converted.config, rows, slots);
+    const states = await GpuStates.open(config, rows, slots);
     const runner = new WebGpuRunner(converted, { graphs, rows, states, slots, chunk });
     onProgress('running the meta tokens');
     await runner.#runMetaTokens();
