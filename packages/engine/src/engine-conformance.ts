@@ -387,6 +387,21 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
       expect((await waiting).tokens.length).toBeGreaterThan(0);
     });
 
+    it('frees the slots of what is aborted, whether its outputs are read or not', async () => {
+      const stop = new AbortController();
+      const standbys = Array.from({ length: engine.capacity.slots }, () =>
+        engine.standBy(requestOf({ replay: [prompt[0] ?? 0] }), stop.signal),
+      );
+      // The last to get a slot; the others are never read.
+      const last = standbys.at(-1)?.outputs[Symbol.asyncIterator]();
+      expect((await last?.next())?.value).toEqual({ kind: 'caught up' });
+      stop.abort();
+      expect((await run()).tokens.length).toBeGreaterThan(0);
+      const late = engine.standBy(requestOf(), stop.signal);
+      expect(await Array.fromAsync(late.outputs)).toEqual([]);
+      expect(await last?.next()).toMatchObject({ done: true });
+    });
+
     it('refuses a state that leaves nothing to do, or that is of something else', async () => {
       const resume = deltasOf(await Array.fromAsync(generate({ states })));
       await expect(run({ resume })).rejects.toThrow(ServerError);

@@ -17,10 +17,17 @@ export interface TakeOver {
   readonly replayTextLength: number;
 }
 
+interface OpenRun {
+  readonly outputs: OutputQueue<EngineOutput>;
+  /** Lets go of its signals. */
+  readonly release: () => void;
+}
+
 /** The calls of `generate` on their way through a loop: each one's outputs, told apart by number. */
 export class EngineRuns {
   readonly #loop: LoopControl;
-  readonly #queues = new Map<number, OutputQueue<EngineOutput>>();
+  /** Those that the loop is not done with, and their readers neither. */
+  readonly #open = new Map<number, OpenRun>();
   #next = 0;
   #death: Error | null = null;
 
@@ -34,59 +41,59 @@ export class EngineRuns {
     signal: AbortSignal,
     drain?: AbortSignal,
   ): AsyncGenerator<EngineOutput, void, undefined> {
-    if (this.#death) throw this.#death;
-    if (signal.aborted || drain?.aborted) return;
-    const run = this.#next++;
-    this.#loop.add(run, request);
-    yield* this.#read(run, this.#open(run), signal, drain);
+    yield* this.#start(request, signal, drain).outputs;
   }
 
   /** What `Engine.standBy` promises. Whoever does not read its outputs has to abort `signal`. */
   standBy(request: EngineRequest, signal: AbortSignal, drain?: AbortSignal): Standby {
-    if (this.#death) throw this.#death;
-    const run = this.#next++;
-    const outputs = this.#open(run);
-    this.#loop.add(run, { ...request, standby: true });
+    const { run, outputs } = this.#start({ ...request, standby: true }, signal, drain);
     return {
-      outputs: this.#read(run, outputs, signal, drain),
+      outputs,
       follow: (tokens) => this.#loop.follow(run, tokens, null),
       takeOver: (replayTextLength) => this.#loop.follow(run, [], { replayTextLength }),
     };
   }
 
-  #open(run: number): OutputQueue<EngineOutput> {
+  /** Its signals are heeded from here on, whether its outputs are read or not. */
+  #start(request: EngineRequest, signal: AbortSignal, drain: AbortSignal | undefined) {
+    if (this.#death) throw this.#death;
+    const run = this.#next++;
     const outputs = new OutputQueue<EngineOutput>();
-    this.#queues.set(run, outputs);
-    return outputs;
+    if (signal.aborted || drain?.aborted) outputs.end();
+    else {
+      const abort = () => this.#abort(run);
+      const drained = () => this.#loop.drain(run);
+      signal.addEventListener('abort', abort);
+      drain?.addEventListener('abort', drained);
+      const release = () => {
+        signal.removeEventListener('abort', abort);
+        drain?.removeEventListener('abort', drained);
+      };
+      this.#open.set(run, { outputs, release });
+      this.#loop.add(run, request);
+    }
+    return { run, outputs: this.#read(run, outputs, signal) };
   }
 
   async *#read(
     run: number,
     outputs: OutputQueue<EngineOutput>,
     signal: AbortSignal,
-    drain: AbortSignal | undefined,
   ): AsyncGenerator<EngineOutput, void, undefined> {
-    const end = () => outputs.end();
-    const drained = () => this.#loop.drain(run);
-    signal.addEventListener('abort', end);
-    drain?.addEventListener('abort', drained);
     try {
       for await (const output of outputs) {
         if (signal.aborted) return;
         yield output;
       }
     } finally {
-      signal.removeEventListener('abort', end);
-      drain?.removeEventListener('abort', drained);
-      // Still there: the loop is not done with it, but the reader is.
-      if (this.#queues.delete(run)) this.#loop.abort(run);
+      this.#abort(run);
     }
   }
 
   /** Hands events to those that they are for. */
   deliver(events: readonly RunEvent[]): void {
     for (const event of events) {
-      if (event.type === 'output') this.#queues.get(event.run)?.push(event.output);
+      if (event.type === 'output') this.#open.get(event.run)?.outputs.push(event.output);
       else this.#end(event.run, event.type === 'failed' ? event.error : undefined);
     }
   }
@@ -94,11 +101,19 @@ export class EngineRuns {
   /** Ends all runs, and every later one, with `death`. */
   die(death: Error): void {
     this.#death ??= death;
-    for (const run of this.#queues.keys()) this.#end(run, this.#death);
+    for (const run of this.#open.keys()) this.#end(run, this.#death);
   }
 
-  #end(run: number, error?: Error): void {
-    this.#queues.get(run)?.end(error);
-    this.#queues.delete(run);
+  /** Ends a run that the loop may not be done with. */
+  #abort(run: number): void {
+    if (this.#end(run)) this.#loop.abort(run);
+  }
+
+  /** False where it has ended before. */
+  #end(run: number, error?: Error): boolean {
+    const open = this.#open.get(run);
+    open?.release();
+    open?.outputs.end(error);
+    return this.#open.delete(run);
   }
 }

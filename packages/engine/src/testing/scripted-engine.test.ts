@@ -36,6 +36,25 @@ describe('ScriptedEngine', () => {
     expect(await tell([5, 6])).not.toBe(await tell([5, 7]));
   });
 
+  it('says no more once it is aborted, although nobody reads on', async () => {
+    let said = 0;
+    const engine = new ScriptedEngine({
+      slots: 1,
+      contextLength: 100_000,
+      failure: (position, { id }) => {
+        if (id === 'resp_long') said = position;
+        return undefined;
+      },
+    });
+    const abort = new AbortController();
+    const sampling = { ...request.sampling, max_tokens: 50_000, ignore_eos: true };
+    const running = engine.generate({ ...request, id: 'resp_long', sampling }, abort.signal);
+    await running.next();
+    abort.abort();
+    expect(await Array.fromAsync(engine.generate(request, never))).not.toEqual([]);
+    expect(said).toBeLessThan(100);
+  });
+
   it('fails at the token it is told to, after all before it', async () => {
     const engine = new ScriptedEngine({
       script: () => 'a long story',
