@@ -15,6 +15,11 @@ describe('a device', () => {
     else await expect(findDevice('webgpu')).rejects.toThrow(ConfigurationError);
   });
 
+  // Tests of WebGPU are skipped where it does not work: without this one nobody would notice that it no longer does.
+  it.runIf(process.env['VK_DRIVER_FILES'])('is WebGPU where there is a driver', async () => {
+    expect(await deviceProblem('webgpu')).toBeNull();
+  });
+
   it('chosen by itself is one that works', async () => {
     const device = await findDevice('auto');
     expect(device).toBeOneOf(['cpu', 'cuda']);
