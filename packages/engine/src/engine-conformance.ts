@@ -15,8 +15,15 @@ export interface ConformanceSubject {
 
 type Overrides = Omit<Partial<EngineRequest>, 'sampling'> & { readonly sampling?: Partial<Sampling> };
 
-/** What holds for every engine: to be called in a test file of each. `open` is called for each group of tests. */
-export function describeEngineConformance(name: string, open: () => Promise<ConformanceSubject>): void {
+/**
+ * What holds for every engine: to be called in a test file of each. `open` is called for each group of tests. A slow one is
+ * spared what is the same on every device: what becomes of the logits.
+ */
+export function describeEngineConformance(
+  name: string,
+  open: () => Promise<ConformanceSubject>,
+  { slow = false } = {},
+): void {
   describe(`${name} conforms`, () => {
     let engine: Engine;
     let vocabulary: Vocabulary;
@@ -51,6 +58,8 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
       return tokens.map((token) => detokenizer.push(token)).join('') + detokenizer.flush();
     };
 
+    const temperatures = slow ? [1.2] : [0, 1.2];
+
     it('says which model it runs', () => {
       expect(engine.model.fingerprint).toMatch(/^[0-9a-f]{64}$/);
       expect(engine.model.vocabularySize).toBeGreaterThan(1);
@@ -64,6 +73,274 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
       expect(text).toBe(textOf(tokens));
       expect(finishes.slice(0, -1).every((finish) => finish === undefined)).toBe(true);
       expect(finishes.at(-1)).toBe(tokens.length === 24 ? 'length' : 'stop');
+    });
+
+    it('runs many at once, more than it has slots for, each as if alone', async () => {
+      expect(engine.capacity.slots).toBeGreaterThan(1);
+      const count = 2 * engine.capacity.slots + 3;
+      const settings = Array.from({ length: count }, (_, n) => ({
+        // Of many lengths, some longer than a chunk.
+        prompt: Array.from({ length: 1 + ((n * 29) % 90) }, (_, i) => prompt[(i + n) % prompt.length] ?? 0),
+        tenant: `tenant-${n % 3}`,
+        sampling: { max_tokens: 3 + (n % 5), ignore_eos: true, logprobs: 0 },
+      }));
+      const together = await Promise.all(settings.map((setting) => run(setting)));
+      for (const n of [0, 1, Math.floor(count / 2), count - 1]) {
+        const [found, alone] = [together[n], await run(settings[n])];
+        expect(found?.tokens).toEqual(alone.tokens);
+        expect(found?.text).toBe(alone.text);
+        for (const [index, { logprob }] of alone.logprobs.entries()) {
+          expect(found?.logprobs[index]?.logprob).toBeCloseTo(logprob ?? Number.NaN, 4);
+        }
+      }
+    });
+
+    it('says what it has room for', () => {
+      const { slots, prefillChunk, stepTokens, stateBytes, stateBytesLimit } = engine.capacity;
+      for (const value of [slots, prefillChunk, stepTokens, stateBytesLimit])
+        expect(value).toBeGreaterThan(0);
+      expect(stateBytes.full).toBeGreaterThan(stateBytes.empty);
+      expect(stateBytesLimit).toBeGreaterThanOrEqual(stateBytes.full);
+      expect(stateBytesLimit).toBeLessThanOrEqual(slots * stateBytes.full);
+    });
+
+    it('ends without `finish` when aborted, and goes on with others', async () => {
+      const controller = new AbortController();
+      const seen: EngineOutput[] = [];
+      for await (const output of generate(
+        { sampling: { ignore_eos: true, max_tokens: 200 } },
+        controller.signal,
+      )) {
+        seen.push(output);
+        if (seen.length === 2) controller.abort();
+      }
+      expect(seen).toHaveLength(2);
+      expect(summarise(seen).finishes).toEqual([undefined, undefined]);
+      expect(await Array.fromAsync(generate({}, AbortSignal.abort()))).toEqual([]);
+      for await (const _ of generate({ sampling: { ignore_eos: true, max_tokens: 200 } })) break;
+      expect((await run({ sampling: { max_tokens: 2 } })).tokens).toHaveLength(2);
+    });
+
+    it('ends without an output when aborted while it prefills', async () => {
+      const length = engine.model.contextLength - 10;
+      const long = Array.from({ length }, (_, i) => prompt[i % prompt.length] ?? 0);
+      const controller = new AbortController();
+      const beside = generate({ sampling: { ignore_eos: true, max_tokens: 40 } })[Symbol.asyncIterator]();
+      await beside.next();
+      const prefilling = Array.fromAsync(generate({ prompt: long }, controller.signal));
+      await beside.next();
+      controller.abort();
+      expect(await prefilling).toEqual([]);
+      let tokens = 2;
+      while (!(await beside.next()).done) tokens++;
+      expect(tokens).toBe(40);
+    });
+
+    it('ends a wait when aborted', async () => {
+      const controller = new AbortController();
+      const long = { sampling: { ignore_eos: true, max_tokens: 200 } };
+      const first = generate(long)[Symbol.asyncIterator]();
+      await first.next();
+      const waiting = Array.fromAsync(generate(long, controller.signal));
+      controller.abort();
+      expect(await waiting).toEqual([]);
+      await first.return?.();
+    });
+
+    const states = { every: 5, at: [2], pageTokens: 4, from: 0 };
+    const deltasOf = (outputs: readonly EngineOutput[]) =>
+      outputs.flatMap((output) => (output.kind === 'state' ? [output.state] : []));
+
+    it.each(temperatures)('goes on from any of its own states, at temperature %d', async (temperature) => {
+      const sampling = { temperature, seed: 7, ignore_eos: true };
+      const outputs = await Array.fromAsync(generate({ sampling, states }));
+      const whole = summarise(outputs);
+      const deltas = deltasOf(outputs);
+      const fed = prompt.length + whole.tokens.length - 1;
+      // The prompt is fed up to its second token, then to its end, and from there on token by token.
+      const fives = Array.from({ length: fed + 1 }, (_, tokens) => tokens).filter(
+        (tokens) => tokens % 5 === 0,
+      );
+      const due = [2, prompt.length, ...fives.filter((tokens) => tokens > prompt.length), fed];
+      expect(deltas.map(({ tokens }) => tokens)).toEqual([...new Set(due)]);
+      for (const [index, { from }] of deltas.entries()) {
+        const before = deltas[index - 1]?.tokens ?? 0;
+        expect(from).toBe(before - (before % states.pageTokens));
+      }
+      for (const [index, { tokens }] of deltas.slice(0, -1).entries()) {
+        for (const extra of slow ? [3] : [0, 3]) {
+          const count = Math.max(0, Math.min(tokens + 1 + extra - prompt.length, whole.tokens.length - 1));
+          const resume = deltas.slice(0, index + 1);
+          const rest = await runAfter(whole, count, { sampling, resume });
+          expect([...whole.tokens.slice(0, count), ...rest.tokens], `from ${tokens}`).toEqual(whole.tokens);
+          expect(rest.wholeText).toBe(whole.text);
+        }
+      }
+    });
+
+    it('goes on from a state while others run', async () => {
+      const sampling = { ignore_eos: true };
+      const outputs = await Array.fromAsync(generate({ sampling, states }));
+      const whole = summarise(outputs);
+      const resume = deltasOf(outputs);
+      const rests = await Promise.all(
+        [1, 2, 3, 4].map((count) =>
+          runAfter(whole, whole.tokens.length - count, { sampling, resume: resume.slice(0, -1) }),
+        ),
+      );
+      for (const [index, { tokens }] of rests.entries()) {
+        expect(tokens).toEqual(whole.tokens.slice(whole.tokens.length - index - 1));
+      }
+    });
+
+    it('ends at a token boundary when it is drained, with a state from which another goes on', async () => {
+      const max_tokens = slow ? 60 : 200;
+      const sampling = { ignore_eos: true, max_tokens };
+      const whole = await run({ sampling });
+      const drain = new AbortController();
+      const outputs: EngineOutput[] = [];
+      const running = engine.generate(
+        requestOf({ sampling, states }),
+        new AbortController().signal,
+        drain.signal,
+      );
+      for await (const output of running) {
+        outputs.push(output);
+        if (outputs.length === 9) drain.abort();
+      }
+      const { tokens, text, finishes } = summarise(outputs);
+      expect(tokens.length).toBeLessThan(max_tokens);
+      expect(finishes.at(-1)).toBeUndefined();
+      const resume = deltasOf(outputs);
+      expect(resume.at(-1)?.tokens).toBe(prompt.length + tokens.length - 1);
+      const rest = await run({ sampling, resume, replay: tokens, replayTextLength: text.length });
+      expect([...tokens, ...rest.tokens]).toEqual(whole.tokens);
+      expect(text + rest.text).toBe(whole.text);
+      await expect(
+        Array.fromAsync(engine.generate(requestOf(), new AbortController().signal, drain.signal)),
+      ).resolves.toEqual([]);
+    });
+
+    it.each(temperatures)(
+      'stands by for another owner, and goes on where that stops, at temperature %d',
+      async (temperature) => {
+        const sampling = { temperature, seed: 5, ignore_eos: true, stop: ['zz zz'] };
+        const whole = await run({ sampling });
+        const logged = (count: number) => whole.pieces.slice(0, count).join('').length;
+        for (const [at, count] of [0, 1, 7, whole.tokens.length - 1, whole.tokens.length].entries()) {
+          // One that begins without a token, one that knows some, one that is told the last with the end of the wait.
+          const known = at % 2 === 0 ? 0 : Math.min(1, count);
+          const request = requestOf({ sampling, states, replay: whole.tokens.slice(0, known) });
+          const standby = engine.standBy(request, new AbortController().signal);
+          const outputs = standby.outputs[Symbol.asyncIterator]();
+          const found: EngineOutput[] = [];
+          for (const token of whole.tokens.slice(known, Math.max(known, count - 1))) standby.follow([token]);
+          for (let next = await outputs.next(); ; next = await outputs.next()) {
+            if (next.done || next.value.kind === 'tokens') throw new Error('it samples before it may');
+            if (next.value.kind === 'caught up') break;
+            found.push(next.value);
+          }
+          if (count > known) standby.follow(whole.tokens.slice(Math.max(known, count - 1), count));
+          standby.takeOver(logged(count));
+          for (let next = await outputs.next(); !next.done; next = await outputs.next())
+            found.push(next.value);
+          const rest = summarise(found);
+          expect(rest.tokens, `after ${count}`).toEqual(whole.tokens.slice(count));
+          expect(rest.text).toBe(whole.text.slice(logged(count)));
+          expect(rest.finishes.at(-1)).toBe('length');
+          expect(deltasOf(found).length).toBeGreaterThan(0);
+        }
+      },
+    );
+
+    it('lets others run while sequences stand by, and frees their slots', async () => {
+      const stop = new AbortController();
+      const standbys = Array.from({ length: engine.capacity.slots }, () =>
+        engine.standBy(requestOf({ replay: [prompt[0] ?? 0] }), stop.signal),
+      );
+      for (const { outputs } of standbys) {
+        const iterator = outputs[Symbol.asyncIterator]();
+        expect((await iterator.next()).value).toEqual({ kind: 'caught up' });
+        void iterator.next();
+      }
+      const waiting = run();
+      stop.abort();
+      expect((await waiting).tokens.length).toBeGreaterThan(0);
+    });
+
+    it('frees the slots of what is aborted, whether its outputs are read or not', async () => {
+      const stop = new AbortController();
+      const standbys = Array.from({ length: engine.capacity.slots }, () =>
+        engine.standBy(requestOf({ replay: [prompt[0] ?? 0] }), stop.signal),
+      );
+      // The last to get a slot; the others are never read.
+      const last = standbys.at(-1)?.outputs[Symbol.asyncIterator]();
+      expect((await last?.next())?.value).toEqual({ kind: 'caught up' });
+      stop.abort();
+      expect((await run()).tokens.length).toBeGreaterThan(0);
+      const late = engine.standBy(requestOf(), stop.signal);
+      expect(await Array.fromAsync(late.outputs)).toEqual([]);
+      expect(await last?.next()).toMatchObject({ done: true });
+    });
+
+    it('refuses a state that leaves nothing to do, or that is of something else', async () => {
+      const resume = deltasOf(await Array.fromAsync(generate({ states })));
+      await expect(run({ resume })).rejects.toThrow(ServerError);
+      const foreign = resume.slice(0, 1).map((delta) => ({ ...delta, fingerprint: 'other' }));
+      await expect(run({ resume: foreign })).rejects.toThrow(/model other/);
+      const torn = resume.slice(0, 1).map((delta) => ({ ...delta, ssm: [] }));
+      await expect(run({ resume: torn })).rejects.toThrow(/ssm/);
+      expect((await run()).tokens.length).toBeGreaterThan(0);
+    });
+
+    it('refuses what the model cannot take, and goes on with others', async () => {
+      await expect(run({ prompt: [engine.model.vocabularySize] })).rejects.toThrow(RequestError);
+      const long = new Array<number>(engine.model.contextLength + 1).fill(prompt[0] ?? 0);
+      await expect(run({ prompt: long })).rejects.toThrow(
+        expect.objectContaining({ code: 'context_length_exceeded', param: 'prompt' }),
+      );
+      expect((await run()).tokens.length).toBeGreaterThan(0);
+    });
+
+    it('ends what runs, and refuses what comes, once it is closed', async () => {
+      const { engine: closing } = await open();
+      const running = closing.generate(
+        requestOf({ sampling: { ignore_eos: true, max_tokens: 200 } }),
+        new AbortController().signal,
+      );
+      const iterator = running[Symbol.asyncIterator]();
+      await iterator.next();
+      const rest = async () => {
+        while (!(await iterator.next()).done);
+      };
+      const ended = expect(rest()).rejects.toThrow(EngineDiedError);
+      await closing.close();
+      await ended;
+      await expect(
+        Array.fromAsync(closing.generate(requestOf(), new AbortController().signal)),
+      ).rejects.toThrow(EngineDiedError);
+      await closing.close();
+    });
+
+    if (slow) return;
+
+    it('runs several at once, each as if alone', async () => {
+      const settings = [1, 2, 3, 4].map((seed) => ({ sampling: { temperature: 1, seed } }));
+      const together = await Promise.all(settings.map((setting) => run(setting)));
+      for (const [index, setting] of settings.entries()) expect(together[index]).toEqual(await run(setting));
+    });
+
+    it('serves a tenant although another one asks for all slots and more', async () => {
+      const long = { sampling: { ignore_eos: true, max_tokens: 30 } };
+      const ended: string[] = [];
+      const runOf = async (tenant: string) => {
+        await run({ ...long, tenant });
+        ended.push(tenant);
+      };
+      const greedy = Array.from({ length: 3 * engine.capacity.slots }, () => runOf('greedy'));
+      await Promise.all([...greedy, runOf('modest')]);
+      // First come, first served would have put it last.
+      expect(ended.indexOf('modest')).toBeLessThan(ended.length - engine.capacity.slots);
     });
 
     it('gives whole characters only, whatever tokens are sampled', async () => {
@@ -174,271 +451,6 @@ export function describeEngineConformance(name: string, open: () => Promise<Conf
         expect(token).toBe(prompt[from + index]);
         expect(logprob).toBeCloseTo(whole.promptLogprobs[from + index]?.logprob ?? Number.NaN, 3);
       }
-    });
-
-    it('runs several at once, each as if alone', async () => {
-      const settings = [1, 2, 3, 4].map((seed) => ({ sampling: { temperature: 1, seed } }));
-      const together = await Promise.all(settings.map((setting) => run(setting)));
-      for (const [index, setting] of settings.entries()) expect(together[index]).toEqual(await run(setting));
-    });
-
-    it('runs many at once, more than it has slots for, each as if alone', async () => {
-      expect(engine.capacity.slots).toBeGreaterThan(1);
-      const count = 2 * engine.capacity.slots + 3;
-      const settings = Array.from({ length: count }, (_, n) => ({
-        // Of many lengths, some longer than a chunk.
-        prompt: Array.from({ length: 1 + ((n * 29) % 90) }, (_, i) => prompt[(i + n) % prompt.length] ?? 0),
-        tenant: `tenant-${n % 3}`,
-        sampling: { max_tokens: 3 + (n % 5), ignore_eos: true, logprobs: 0 },
-      }));
-      const together = await Promise.all(settings.map((setting) => run(setting)));
-      for (const n of [0, 1, 7, count - 1]) {
-        const [found, alone] = [together[n], await run(settings[n])];
-        expect(found?.tokens).toEqual(alone.tokens);
-        expect(found?.text).toBe(alone.text);
-        for (const [index, { logprob }] of alone.logprobs.entries()) {
-          expect(found?.logprobs[index]?.logprob).toBeCloseTo(logprob ?? Number.NaN, 4);
-        }
-      }
-    });
-
-    it('serves a tenant although another one asks for all slots and more', async () => {
-      const long = { sampling: { ignore_eos: true, max_tokens: 30 } };
-      const ended: string[] = [];
-      const runOf = async (tenant: string) => {
-        await run({ ...long, tenant });
-        ended.push(tenant);
-      };
-      const greedy = Array.from({ length: 3 * engine.capacity.slots }, () => runOf('greedy'));
-      await Promise.all([...greedy, runOf('modest')]);
-      // First come, first served would have put it last.
-      expect(ended.indexOf('modest')).toBeLessThan(ended.length - engine.capacity.slots);
-    });
-
-    it('says what it has room for', () => {
-      const { slots, prefillChunk, stepTokens, stateBytes, stateBytesLimit } = engine.capacity;
-      for (const value of [slots, prefillChunk, stepTokens, stateBytesLimit])
-        expect(value).toBeGreaterThan(0);
-      expect(stateBytes.full).toBeGreaterThan(stateBytes.empty);
-      expect(stateBytesLimit).toBeGreaterThanOrEqual(stateBytes.full);
-      expect(stateBytesLimit).toBeLessThanOrEqual(slots * stateBytes.full);
-    });
-
-    it('ends without `finish` when aborted, and goes on with others', async () => {
-      const controller = new AbortController();
-      const seen: EngineOutput[] = [];
-      for await (const output of generate(
-        { sampling: { ignore_eos: true, max_tokens: 200 } },
-        controller.signal,
-      )) {
-        seen.push(output);
-        if (seen.length === 2) controller.abort();
-      }
-      expect(seen).toHaveLength(2);
-      expect(summarise(seen).finishes).toEqual([undefined, undefined]);
-      expect(await Array.fromAsync(generate({}, AbortSignal.abort()))).toEqual([]);
-      for await (const _ of generate({ sampling: { ignore_eos: true, max_tokens: 200 } })) break;
-      expect((await run({ sampling: { max_tokens: 2 } })).tokens).toHaveLength(2);
-    });
-
-    it('ends without an output when aborted while it prefills', async () => {
-      const length = engine.model.contextLength - 10;
-      const long = Array.from({ length }, (_, i) => prompt[i % prompt.length] ?? 0);
-      const controller = new AbortController();
-      const beside = generate({ sampling: { ignore_eos: true, max_tokens: 40 } })[Symbol.asyncIterator]();
-      await beside.next();
-      const prefilling = Array.fromAsync(generate({ prompt: long }, controller.signal));
-      await beside.next();
-      controller.abort();
-      expect(await prefilling).toEqual([]);
-      let tokens = 2;
-      while (!(await beside.next()).done) tokens++;
-      expect(tokens).toBe(40);
-    });
-
-    it('ends a wait when aborted', async () => {
-      const controller = new AbortController();
-      const long = { sampling: { ignore_eos: true, max_tokens: 200 } };
-      const first = generate(long)[Symbol.asyncIterator]();
-      await first.next();
-      const waiting = Array.fromAsync(generate(long, controller.signal));
-      controller.abort();
-      expect(await waiting).toEqual([]);
-      await first.return?.();
-    });
-
-    const states = { every: 5, at: [2], pageTokens: 4, from: 0 };
-    const deltasOf = (outputs: readonly EngineOutput[]) =>
-      outputs.flatMap((output) => (output.kind === 'state' ? [output.state] : []));
-
-    it.each([0, 1.2])('goes on from any of its own states, at temperature %d', async (temperature) => {
-      const sampling = { temperature, seed: 7, ignore_eos: true };
-      const outputs = await Array.fromAsync(generate({ sampling, states }));
-      const whole = summarise(outputs);
-      const deltas = deltasOf(outputs);
-      const fed = prompt.length + whole.tokens.length - 1;
-      // The prompt is fed up to its second token, then to its end, and from there on token by token.
-      const fives = Array.from({ length: fed + 1 }, (_, tokens) => tokens).filter(
-        (tokens) => tokens % 5 === 0,
-      );
-      const due = [2, prompt.length, ...fives.filter((tokens) => tokens > prompt.length), fed];
-      expect(deltas.map(({ tokens }) => tokens)).toEqual([...new Set(due)]);
-      for (const [index, { from }] of deltas.entries()) {
-        const before = deltas[index - 1]?.tokens ?? 0;
-        expect(from).toBe(before - (before % states.pageTokens));
-      }
-      for (const [index, { tokens }] of deltas.slice(0, -1).entries()) {
-        for (const extra of [0, 3]) {
-          const count = Math.max(0, Math.min(tokens + 1 + extra - prompt.length, whole.tokens.length - 1));
-          const resume = deltas.slice(0, index + 1);
-          const rest = await runAfter(whole, count, { sampling, resume });
-          expect([...whole.tokens.slice(0, count), ...rest.tokens], `from ${tokens}`).toEqual(whole.tokens);
-          expect(rest.wholeText).toBe(whole.text);
-        }
-      }
-    });
-
-    it('goes on from a state while others run', async () => {
-      const sampling = { ignore_eos: true };
-      const outputs = await Array.fromAsync(generate({ sampling, states }));
-      const whole = summarise(outputs);
-      const resume = deltasOf(outputs);
-      const rests = await Promise.all(
-        [1, 2, 3, 4].map((count) =>
-          runAfter(whole, whole.tokens.length - count, { sampling, resume: resume.slice(0, -1) }),
-        ),
-      );
-      for (const [index, { tokens }] of rests.entries()) {
-        expect(tokens).toEqual(whole.tokens.slice(whole.tokens.length - index - 1));
-      }
-    });
-
-    it('ends at a token boundary when it is drained, with a state from which another goes on', async () => {
-      const sampling = { ignore_eos: true, max_tokens: 200 };
-      const whole = await run({ sampling });
-      const drain = new AbortController();
-      const outputs: EngineOutput[] = [];
-      const running = engine.generate(
-        requestOf({ sampling, states }),
-        new AbortController().signal,
-        drain.signal,
-      );
-      for await (const output of running) {
-        outputs.push(output);
-        if (outputs.length === 9) drain.abort();
-      }
-      const { tokens, text, finishes } = summarise(outputs);
-      expect(tokens.length).toBeLessThan(200);
-      expect(finishes.at(-1)).toBeUndefined();
-      const resume = deltasOf(outputs);
-      expect(resume.at(-1)?.tokens).toBe(prompt.length + tokens.length - 1);
-      const rest = await run({ sampling, resume, replay: tokens, replayTextLength: text.length });
-      expect([...tokens, ...rest.tokens]).toEqual(whole.tokens);
-      expect(text + rest.text).toBe(whole.text);
-      await expect(
-        Array.fromAsync(engine.generate(requestOf(), new AbortController().signal, drain.signal)),
-      ).resolves.toEqual([]);
-    });
-
-    it.each([0, 1.2])(
-      'stands by for another owner, and goes on where that stops, at temperature %d',
-      async (temperature) => {
-        const sampling = { temperature, seed: 5, max_tokens: 40, ignore_eos: true, stop: ['zz zz'] };
-        const whole = await run({ sampling });
-        const logged = (count: number) => whole.pieces.slice(0, count).join('').length;
-        for (const [at, count] of [0, 1, 7, whole.tokens.length - 1, whole.tokens.length].entries()) {
-          // One that begins without a token, one that knows some, one that is told the last with the end of the wait.
-          const known = at % 2 === 0 ? 0 : Math.min(1, count);
-          const request = requestOf({ sampling, states, replay: whole.tokens.slice(0, known) });
-          const standby = engine.standBy(request, new AbortController().signal);
-          const outputs = standby.outputs[Symbol.asyncIterator]();
-          const found: EngineOutput[] = [];
-          for (const token of whole.tokens.slice(known, Math.max(known, count - 1))) standby.follow([token]);
-          for (let next = await outputs.next(); ; next = await outputs.next()) {
-            if (next.done || next.value.kind === 'tokens') throw new Error('it samples before it may');
-            if (next.value.kind === 'caught up') break;
-            found.push(next.value);
-          }
-          if (count > known) standby.follow(whole.tokens.slice(Math.max(known, count - 1), count));
-          standby.takeOver(logged(count));
-          for (let next = await outputs.next(); !next.done; next = await outputs.next())
-            found.push(next.value);
-          const rest = summarise(found);
-          expect(rest.tokens, `after ${count}`).toEqual(whole.tokens.slice(count));
-          expect(rest.text).toBe(whole.text.slice(logged(count)));
-          expect(rest.finishes.at(-1)).toBe('length');
-          expect(deltasOf(found).length).toBeGreaterThan(0);
-        }
-      },
-    );
-
-    it('lets others run while sequences stand by, and frees their slots', async () => {
-      const stop = new AbortController();
-      const standbys = Array.from({ length: engine.capacity.slots }, () =>
-        engine.standBy(requestOf({ replay: [prompt[0] ?? 0] }), stop.signal),
-      );
-      for (const { outputs } of standbys) {
-        const iterator = outputs[Symbol.asyncIterator]();
-        expect((await iterator.next()).value).toEqual({ kind: 'caught up' });
-        void iterator.next();
-      }
-      const waiting = run();
-      stop.abort();
-      expect((await waiting).tokens.length).toBeGreaterThan(0);
-    });
-
-    it('frees the slots of what is aborted, whether its outputs are read or not', async () => {
-      const stop = new AbortController();
-      const standbys = Array.from({ length: engine.capacity.slots }, () =>
-        engine.standBy(requestOf({ replay: [prompt[0] ?? 0] }), stop.signal),
-      );
-      // The last to get a slot; the others are never read.
-      const last = standbys.at(-1)?.outputs[Symbol.asyncIterator]();
-      expect((await last?.next())?.value).toEqual({ kind: 'caught up' });
-      stop.abort();
-      expect((await run()).tokens.length).toBeGreaterThan(0);
-      const late = engine.standBy(requestOf(), stop.signal);
-      expect(await Array.fromAsync(late.outputs)).toEqual([]);
-      expect(await last?.next()).toMatchObject({ done: true });
-    });
-
-    it('refuses a state that leaves nothing to do, or that is of something else', async () => {
-      const resume = deltasOf(await Array.fromAsync(generate({ states })));
-      await expect(run({ resume })).rejects.toThrow(ServerError);
-      const foreign = resume.slice(0, 1).map((delta) => ({ ...delta, fingerprint: 'other' }));
-      await expect(run({ resume: foreign })).rejects.toThrow(/model other/);
-      const torn = resume.slice(0, 1).map((delta) => ({ ...delta, ssm: [] }));
-      await expect(run({ resume: torn })).rejects.toThrow(/ssm/);
-      expect((await run()).tokens.length).toBeGreaterThan(0);
-    });
-
-    it('refuses what the model cannot take, and goes on with others', async () => {
-      await expect(run({ prompt: [engine.model.vocabularySize] })).rejects.toThrow(RequestError);
-      const long = new Array<number>(engine.model.contextLength + 1).fill(prompt[0] ?? 0);
-      await expect(run({ prompt: long })).rejects.toThrow(
-        expect.objectContaining({ code: 'context_length_exceeded', param: 'prompt' }),
-      );
-      expect((await run()).tokens.length).toBeGreaterThan(0);
-    });
-
-    it('ends what runs, and refuses what comes, once it is closed', async () => {
-      const { engine: closing } = await open();
-      const running = closing.generate(
-        requestOf({ sampling: { ignore_eos: true, max_tokens: 200 } }),
-        new AbortController().signal,
-      );
-      const iterator = running[Symbol.asyncIterator]();
-      await iterator.next();
-      const rest = async () => {
-        while (!(await iterator.next()).done);
-      };
-      const ended = expect(rest()).rejects.toThrow(EngineDiedError);
-      await closing.close();
-      await ended;
-      await expect(
-        Array.fromAsync(closing.generate(requestOf(), new AbortController().signal)),
-      ).rejects.toThrow(EngineDiedError);
-      await closing.close();
     });
   });
 }
