@@ -57,6 +57,7 @@ describe('alert rules', () => {
     expect(alerts.map(({ alert }) => alert)).toEqual([
       'BatonNoWorker',
       'BatonQueueWait',
+      'BatonQueueStands',
       'BatonFailovers',
       'BatonSnapshotFailures',
       'BatonLogAppendSlow',
