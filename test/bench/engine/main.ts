@@ -34,10 +34,14 @@ async function measure(options: Options, signal: AbortSignal): Promise<Report> {
     for (const part of parts) {
       say(`${part} of ${model} ${weights} …`);
       const job = jobOf(part, subject, options);
-      const { rows, failure, peakBytes } = await runJob(job, effort, { limit: limitOf(options), signal });
+      const { rows, notes, failure, peakBytes } = await runJob(job, effort, {
+        limit: limitOf(options),
+        signal,
+      });
       const peak: Row = part === 'serving' && peakBytes !== null ? { 'peak MB': peakBytes / 1e6 } : {};
       sectionOf(part).rows.push(...rows.map((row) => ({ ...row, ...peak })));
-      if (failure !== null) sectionOf(part).notes.push(`${model} ${weights}: ${failure}`);
+      const missing = failure === null ? notes : [...notes, failure];
+      sectionOf(part).notes.push(...missing.map((note) => `${model} ${weights}: ${note}`));
     }
   }
   if (options.only.includes('peers') && !signal.aborted) {

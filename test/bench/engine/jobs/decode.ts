@@ -4,7 +4,7 @@ import { ratePerSecond, summarize } from '../report/statistics.ts';
 import { allocatedBytes } from './allocation.ts';
 import { BareMatrices } from './bare-matrices.ts';
 import { madeUpState } from './made-up-state.ts';
-import type { Effort, Job, Row } from './messages.ts';
+import type { Effort, Job, Note, Row } from './messages.ts';
 import { runtimeClock } from './runtime-clock.ts';
 import { sample } from './sample.ts';
 
@@ -16,7 +16,7 @@ type DecodeJob = Extract<Job, { kind: 'decode' }>;
  * Steps of one token for each of `batch` sequences of about `context` tokens, without sampling; beside them the matrix
  * products of such a step alone, and what reading the weights once for each step would allow.
  */
-export async function* decode(job: DecodeJob, effort: Effort): AsyncGenerator<Row> {
+export async function* decode(job: DecodeJob, effort: Effort, note: Note): AsyncGenerator<Row> {
   const { subject, batches, contexts } = job;
   const { threads, milliseconds, bytesPerSecond } = effort;
   const limits = { warmup: 2, least: 5, most: 100, milliseconds };
@@ -25,7 +25,11 @@ export async function* decode(job: DecodeJob, effort: Effort): AsyncGenerator<Ro
   const runner = await ModelRunner.open(subject.folder, { threads, slots: Math.max(...batches) });
   const { fingerprint, contextLength } = runner.model;
   for (const context of contexts) {
-    if (context + limits.warmup + limits.most + allocationCalls > contextLength) continue;
+    const last = context + limits.warmup + limits.most + allocationCalls;
+    if (last > contextLength) {
+      note(`a context of ${context} tokens, ${last} at the end: the model's holds ${contextLength}`);
+      continue;
+    }
     const data = madeUpState(config, fingerprint, context);
     for (const batch of batches) {
       const states = Array.from({ length: batch }, () => runner.importState(data));

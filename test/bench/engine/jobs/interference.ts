@@ -1,17 +1,23 @@
 import { quantile } from '../report/statistics.ts';
 import { openEngine, promptOf, streamOf } from './engine-streams.ts';
-import type { Effort, Job, Row } from './messages.ts';
+import type { Effort, Job, Note, Row } from './messages.ts';
 import { Streams } from './streams.ts';
 import { windowOver } from './window.ts';
 
 type InterferenceJob = Extract<Job, { kind: 'interference' }>;
 
 /** Gaps between the tokens of running streams, without and while a long prompt is prefilled beside them. */
-export async function* interference(job: InterferenceJob, effort: Effort): AsyncGenerator<Row> {
+export async function* interference(job: InterferenceJob, effort: Effort, note: Note): AsyncGenerator<Row> {
   const { subject, streams: count } = job;
   const engine = await openEngine(subject.folder, effort, count + 1);
   try {
-    const prompt = Math.min(job.prompt, engine.model.contextLength - 2);
+    const { contextLength } = engine.model;
+    const prompt = Math.min(job.prompt, contextLength - 2);
+    if (prompt < job.prompt) {
+      note(
+        `a prompt of ${job.prompt} tokens, but one of ${prompt}: the model's context holds ${contextLength}`,
+      );
+    }
     const streams = new Streams();
     for (let index = 0; index < count; index++) streams.add(streamOf(engine, promptOf(engine, 64, index)));
     await streams.more(3);

@@ -69,8 +69,13 @@ export interface Effort {
   readonly bytesPerSecond: number;
 }
 
+/** Hears what of a job is not measured, and why. */
+export type Note = (note: string) => void;
+
 export type FromJob =
   | { readonly type: 'row'; readonly row: Row }
+  /** What of the job is not measured, and why. */
+  | { readonly type: 'note'; readonly note: string }
   /** Peak resident memory of the whole process, in bytes. */
   | { readonly type: 'done'; readonly peakBytes: number }
   | { readonly type: 'failed'; readonly reason: string };

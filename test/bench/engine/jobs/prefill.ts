@@ -1,13 +1,17 @@
 import { ModelRunner } from '@baton/engine/model-runner';
 import { ratePerSecond } from '../report/statistics.ts';
 import { BareMatrices } from './bare-matrices.ts';
-import type { Effort, Job, Row } from './messages.ts';
+import type { Effort, Job, Note, Row } from './messages.ts';
 import { sample } from './sample.ts';
 
 type PrefillJob = Extract<Job, { kind: 'prefill' }>;
 
 /** Prompts fed to one sequence in chunks, as the engine does; beside them the matrix products of such chunks alone. */
-export async function* prefill(job: PrefillJob, { threads, milliseconds }: Effort): AsyncGenerator<Row> {
+export async function* prefill(
+  job: PrefillJob,
+  { threads, milliseconds }: Effort,
+  note: Note,
+): AsyncGenerator<Row> {
   const { subject, lengths, chunk } = job;
   const bare = await (async () => {
     await using matrices = await BareMatrices.open(subject.folder, threads);
@@ -16,7 +20,10 @@ export async function* prefill(job: PrefillJob, { threads, milliseconds }: Effor
   const runner = await ModelRunner.open(subject.folder, { threads, slots: 1 });
   const { contextLength, vocabularySize } = runner.model;
   for (const length of lengths) {
-    if (length > contextLength) continue;
+    if (length > contextLength) {
+      note(`a prompt of ${length} tokens: the model's context holds ${contextLength}`);
+      continue;
+    }
     const ids = Array.from({ length }, (_, i) => 300 + ((i * 31) % (vocabularySize - 300)));
     const feed = async () => {
       const state = runner.newState();

@@ -5,6 +5,8 @@ import type { Effort, FromJob, Job, Row } from './messages.ts';
 
 export interface JobResult {
   readonly rows: readonly Row[];
+  /** What was not measured, and why. */
+  readonly notes: readonly string[];
   readonly peakBytes: number | null;
   /** Why rows are missing. */
   readonly failure: string | null;
@@ -23,17 +25,19 @@ export function runJob(
   effort: Effort,
   { limit, signal }: { readonly limit: number; readonly signal: AbortSignal },
 ): Promise<JobResult> {
-  if (signal.aborted) return Promise.resolve({ rows: [], peakBytes: null, failure: interrupted });
+  if (signal.aborted) return Promise.resolve({ rows: [], notes: [], peakBytes: null, failure: interrupted });
   const child = fork(path('job-process.ts'), {
     execArgv: ['--import', path('runtime-clock.ts')],
     env: { ...allocatorEnv, ...process.env },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   const rows: Row[] = [];
+  const notes: string[] = [];
   let peakBytes: number | null = null;
   let failure: string | null = null;
   child.on('message', (message: FromJob) => {
     if (message.type === 'row') rows.push(message.row);
+    else if (message.type === 'note') notes.push(message.note);
     else if (message.type === 'done') peakBytes = message.peakBytes;
     else failure = message.reason;
   });
@@ -50,7 +54,7 @@ export function runJob(
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
       if (peakBytes === null) failure ??= `the process ended with ${exitSignal ?? `code ${code}`}`;
-      resolve({ rows, peakBytes, failure });
+      resolve({ rows, notes, peakBytes, failure });
     });
   });
 }
