@@ -17,7 +17,7 @@ type Overrides = Omit<Partial<EngineRequest>, 'sampling'> & { readonly sampling?
 
 /**
  * What holds for every engine: to be called in a test file of each. `open` is called for each group of tests. A slow one is
- * spared what is the same on every device: what becomes of the logits.
+ * spared what is the same on every device: what is refused, and what becomes of the logits.
  */
 export function describeEngineConformance(
   name: string,
@@ -283,25 +283,6 @@ export function describeEngineConformance(
       expect(await last?.next()).toMatchObject({ done: true });
     });
 
-    it('refuses a state that leaves nothing to do, or that is of something else', async () => {
-      const resume = deltasOf(await Array.fromAsync(generate({ states })));
-      await expect(run({ resume })).rejects.toThrow(ServerError);
-      const foreign = resume.slice(0, 1).map((delta) => ({ ...delta, fingerprint: 'other' }));
-      await expect(run({ resume: foreign })).rejects.toThrow(/model other/);
-      const torn = resume.slice(0, 1).map((delta) => ({ ...delta, ssm: [] }));
-      await expect(run({ resume: torn })).rejects.toThrow(/ssm/);
-      expect((await run()).tokens.length).toBeGreaterThan(0);
-    });
-
-    it('refuses what the model cannot take, and goes on with others', async () => {
-      await expect(run({ prompt: [engine.model.vocabularySize] })).rejects.toThrow(RequestError);
-      const long = new Array<number>(engine.model.contextLength + 1).fill(prompt[0] ?? 0);
-      await expect(run({ prompt: long })).rejects.toThrow(
-        expect.objectContaining({ code: 'context_length_exceeded', param: 'prompt' }),
-      );
-      expect((await run()).tokens.length).toBeGreaterThan(0);
-    });
-
     it('ends what runs, and refuses what comes, once it is closed', async () => {
       const { engine: closing } = await open();
       const running = closing.generate(
@@ -323,6 +304,25 @@ export function describeEngineConformance(
     });
 
     if (slow) return;
+
+    it('refuses a state that leaves nothing to do, or that is of something else', async () => {
+      const resume = deltasOf(await Array.fromAsync(generate({ states })));
+      await expect(run({ resume })).rejects.toThrow(ServerError);
+      const foreign = resume.slice(0, 1).map((delta) => ({ ...delta, fingerprint: 'other' }));
+      await expect(run({ resume: foreign })).rejects.toThrow(/model other/);
+      const torn = resume.slice(0, 1).map((delta) => ({ ...delta, ssm: [] }));
+      await expect(run({ resume: torn })).rejects.toThrow(/ssm/);
+      expect((await run()).tokens.length).toBeGreaterThan(0);
+    });
+
+    it('refuses what the model cannot take, and goes on with others', async () => {
+      await expect(run({ prompt: [engine.model.vocabularySize] })).rejects.toThrow(RequestError);
+      const long = new Array<number>(engine.model.contextLength + 1).fill(prompt[0] ?? 0);
+      await expect(run({ prompt: long })).rejects.toThrow(
+        expect.objectContaining({ code: 'context_length_exceeded', param: 'prompt' }),
+      );
+      expect((await run()).tokens.length).toBeGreaterThan(0);
+    });
 
     it('runs several at once, each as if alone', async () => {
       const settings = [1, 2, 3, 4].map((seed) => ({ sampling: { temperature: 1, seed } }));
