@@ -28,6 +28,12 @@ describe('the pictures in the documentation', () => {
     expect(empty.length).toBeLessThan(4);
   });
 
+  it('show what was done to the workers', () => {
+    const takeovers = panels.panels['baton-sessions']?.['Takeovers'] ?? [];
+    const moved = takeovers.filter(({ values }) => values.some((value) => value !== null && value > 0));
+    expect(moved.map(({ name }) => name).toSorted()).toEqual(['failover', 'migration']);
+  });
+
   it('show a failover in one trace', () => {
     const owners = trace.spans.filter(({ name }) => name === 'claim').map(({ process }) => process);
     expect(new Set(owners).size).toBe(2);
