@@ -2,7 +2,7 @@ import { applyEntry, emptyLogState, type LogEntry, type LogState } from '@baton/
 import { exampleJob } from '@baton/protocol/testing';
 import type OpenAI from 'openai';
 import { describe, expect, it } from 'vitest';
-import { checkEnd, checkKept, checkRead, checkSame } from './checks.ts';
+import { checkEnd, checkKept, checkRead, checkSame, checkUndisturbed } from './checks.ts';
 
 type ResponseEvent = OpenAI.Responses.ResponseStreamEvent;
 type Numbered = Extract<LogEntry, { sequence_number: number }>;
@@ -51,7 +51,8 @@ const before = read(good.slice(0, 5));
 /** What is checked of the log of every case whose state is exact. */
 function checkLog(entries: readonly LogEntry[]): void {
   const state = read(entries);
-  checkKept(state, before, right);
+  checkKept(state, before);
+  checkUndisturbed(before, right);
   checkSame(state, right);
   checkEnd(state);
 }
@@ -71,6 +72,11 @@ const changed = (at: number, change: object) => good.with(at, { ...good[at], ...
 describe('the checks of the fault matrix', () => {
   it('find nothing wrong with a log that is right', () => {
     expect(() => checkLog(good)).not.toThrow();
+  });
+
+  it('refuse a start that an undisturbed run does not have', () => {
+    const other = read(changed(3, { tokens: [99] }).slice(0, 5));
+    expect(() => checkUndisturbed(other, right)).toThrow('before the fault');
   });
 
   it.each<[string, readonly LogEntry[], string]>([
