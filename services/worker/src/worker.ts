@@ -249,7 +249,10 @@ export class Worker {
     const code = error instanceof BatonError ? error.code : 'server_error';
     const { job } = outcomeOf(code);
     if (job === 'fail') return;
-    const fate = job === 'drop' ? 'dropped: another worker has it, or nobody wants it any more' : 'put back, to be tried again';
+    const fate =
+      job === 'drop'
+        ? 'dropped: another worker has it, or nobody wants it any more'
+        : 'put back, to be tried again';
     this.#options.logger.warn({ generation, code, err: error }, fate);
   }
 
