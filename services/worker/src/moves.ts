@@ -34,6 +34,8 @@ export interface MovesOptions {
   readonly running: ReadonlyMap<string, Running>;
   /** Goes on with what has stood by here. */
   readonly begin: (standby: Standby) => Running;
+  /** `standing` is another number now. */
+  readonly onStanding: () => void;
   readonly logger: Logger;
 }
 
@@ -58,6 +60,11 @@ export class Moves {
 
   constructor(options: MovesOptions) {
     this.#options = options;
+  }
+
+  /** Generations that take a slot here before they run here. */
+  get standing(): number {
+    return [...this.#coming.keys()].filter((id) => !this.#options.running.has(id)).length;
   }
 
   /** Moves a generation to another worker, or says why not. Answers when it has begun to. */
@@ -85,7 +92,7 @@ export class Moves {
   async prepare(generation: string): Promise<Answer> {
     const { engine, running } = this.#options;
     if (!this.#coming.has(generation)) {
-      if (running.size + this.#coming.size >= engine.capacity.slots) {
+      if (running.size + this.standing >= engine.capacity.slots) {
         return { done: false, reason: 'there is no room' };
       }
       this.#standBy(generation);
@@ -119,8 +126,10 @@ export class Moves {
     const coming = { standby, arrival };
     const forget = () => {
       if (this.#coming.get(generation) === coming) this.#coming.delete(generation);
+      this.#options.onStanding();
     };
     this.#coming.set(generation, coming);
+    this.#options.onStanding();
     void arrival.then((running) => running?.ended).then(forget, forget);
   }
 

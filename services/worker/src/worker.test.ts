@@ -2,6 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ScriptedEngine } from '@baton/engine/testing';
+import { commandWorker } from '@baton/fleet';
+import { TokenLog } from '@baton/log';
 import { newId } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
 import { GenerationQueue } from '@baton/queue';
@@ -65,10 +67,12 @@ function tightEngine(fitting: number): ScriptedEngine {
   return Object.assign(engine, { capacity });
 }
 
-async function addJobs(count: number): Promise<void> {
+/** Gives their ids. */
+async function addJobs(count: number): Promise<string[]> {
   const sampling = { max_tokens: 4000, ignore_eos: true };
   const jobs = Array.from({ length: count }, () => exampleJob({ id: newId('resp', 'default'), sampling }));
   await Promise.all(jobs.map((job) => queue.add(job)));
+  return jobs.map(({ id }) => id);
 }
 
 describe('a worker with little memory for states', () => {
@@ -85,6 +89,25 @@ describe('a worker with little memory for states', () => {
     const tight = await startWorker('tight', tightEngine(8));
     await addJobs(8);
     await expect.poll(() => tight.active).toBe(8);
+  });
+});
+
+describe('a worker where a generation of another one stands by', () => {
+  it('leaves its slot free of what waits in the queue', async () => {
+    const leaving = await startWorker('leaving', new ScriptedEngine({ slots: 1, stepMs: 20 }));
+    const [moved] = await addJobs(1);
+    await expect.poll(() => leaving.active).toBe(1);
+    const staying = await startWorker('staying', new ScriptedEngine({ slots: 2, stepMs: 20 }));
+    const log = await TokenLog.open(servers.nats.url);
+    const prepare = { v: 1, kind: 'prepare', generation: String(moved) } as const;
+    expect(await commandWorker(log.connection, 'staying', prepare)).toMatchObject({ done: true });
+    await addJobs(4);
+    await expect.poll(() => staying.active).toBe(1);
+    await leaving.stop();
+    workers.splice(workers.indexOf(leaving), 1);
+    await expect.poll(async () => (await log.read(String(moved)))?.owner).toBe('staying');
+    expect(staying.active).toBe(2);
+    await log.close();
   });
 });
 

@@ -120,6 +120,7 @@ export class Worker {
       fleet: this.#watch,
       running: this.#running,
       begin: (standby) => this.#start(standby.job, standby),
+      onStanding: () => this.#fetchWhatFits(),
       logger: options.logger,
     });
     this.#stopCommands = serveCommands(connection, options.workerId, (command) => this.#obey(command));
@@ -268,13 +269,15 @@ export class Worker {
 
   /**
    * The engine has memory for so many of full length at any time. For more it may have, if they are short: they are fetched
-   * one by one, each when the one before has begun, so that what has to wait does so where any worker can take it.
+   * one by one, each when the one before has begun, so that what has to wait does so where any worker can take it. What
+   * stands by for a generation of another worker has its slot already.
    */
   #fetchWhatFits(): void {
     const { slots, stateBytes, stateBytesLimit } = this.#engine.capacity;
     const full = Math.floor(stateBytesLimit / stateBytes.full);
     const next = [...this.#running.values()].every(({ begun }) => begun) ? 1 : 0;
-    this.#consumer?.limit(Math.min(slots, Math.max(full, this.active + next)));
+    const { standing } = this.#moves;
+    this.#consumer?.limit(Math.min(slots - standing, Math.max(full - standing, this.active + next)));
   }
 
   #obey(command: WorkerCommand): Promise<Answer> | Answer {
