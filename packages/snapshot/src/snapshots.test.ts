@@ -409,6 +409,26 @@ describe('what is not to be trusted', () => {
     expect(await refusalOf(open())).toBe('page_missing');
   });
 
+  it('is stored whole, although another session that had its pages ends meanwhile', async () => {
+    const state = [upTo(history, 150, 0)];
+    const [other, shared] = [open(), open()];
+    const ended = { ...ref, session: 'resp_8' };
+    const lasting = { ...ref, session: 'prefix-1' };
+    await store.delete(ref.tenant, ref.session);
+    await other.save(ended, state, ids(150));
+    const putManifest = store.putManifest.bind(store);
+    const late = vi.spyOn(store, 'putManifest').mockImplementationOnce(async (...args) => {
+      await other.save(ended, [upTo(history, 170, 0)], ids(170));
+      await other.delete(ended);
+      return putManifest(...args);
+    });
+    expect(await shared.save(lasting, state, ids(150))).toMatchObject({ kind: 'saved' });
+    expect(late).toHaveBeenCalledTimes(3);
+    late.mockRestore();
+    const result = await open().restore(lasting, ids(400), lasting);
+    expect(result.kind).toBe('restored');
+  });
+
   it('is healed by the next save, where a page or what the store keeps was damaged', async () => {
     const state = [upTo(history, 150, 0)];
     const pages = join(folder, 'acme', 'pages');

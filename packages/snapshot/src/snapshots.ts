@@ -83,6 +83,8 @@ export interface SnapshotsOptions {
 
 /** Times to live are an hour at least. */
 const renewMs = 600_000;
+/** How often a save is tried whose pages others take away. */
+const attempts = 3;
 
 /** Encodes states into a store and back, on the thread that it is called on. */
 export class Snapshots implements SnapshotService {
@@ -113,6 +115,19 @@ export class Snapshots implements SnapshotService {
   }
 
   async #save(ref: SessionRef, state: SessionState, tokens: readonly number[]) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#saveOnTop(ref, state, tokens);
+      } catch (error) {
+        const isGone = error instanceof SnapshotRefusal && error.reason === 'page_missing';
+        if (!isGone || attempt === attempts) throw error;
+        // Another session that had the same page has ended, and took it away: all are put again.
+        this.#known.delete(keyOf(ref));
+      }
+    }
+  }
+
+  async #saveOnTop(ref: SessionRef, state: SessionState, tokens: readonly number[]) {
     const count = tokensOf(state);
     const known = this.#known.get(keyOf(ref)) ?? { version: await this.#behind(ref, count), pages: [] };
     const saved = await this.#put(ref, state, tokens, known);
@@ -144,10 +159,7 @@ export class Snapshots implements SnapshotService {
     if (missing.size > toStore.length) {
       // Whoever replaced what is known took pages away with it.
       if (((await this.#readable(ref))?.version ?? null) !== version) return null;
-      throw new SnapshotRefusal(
-        'page_missing',
-        'a page that was stored is gone; the next snapshot stores all again',
-      );
+      throw new SnapshotRefusal('page_missing', 'a page that was stored is gone');
     }
     const manifest: Manifest = {
       fingerprint: model.fingerprint,

@@ -34,8 +34,8 @@ export interface MovesOptions {
   readonly running: ReadonlyMap<string, Running>;
   /** Goes on with what has stood by here. */
   readonly begin: (standby: Standby) => Running;
-  /** `standing` is another number now. */
-  readonly onStanding: () => void;
+  /** `standing` or `expected` is another number now. */
+  readonly onComing: () => void;
   readonly logger: Logger;
 }
 
@@ -65,6 +65,11 @@ export class Moves {
   /** Generations that take a slot here before they run here. */
   get standing(): number {
     return [...this.#coming.keys()].filter((id) => !this.#options.running.has(id)).length;
+  }
+
+  /** Generations that take a slot here, running or not, before their jobs come. */
+  get expected(): number {
+    return this.#coming.size;
   }
 
   /** Moves a generation to another worker, or says why not. Answers when it has begun to. */
@@ -106,6 +111,7 @@ export class Moves {
   async arrived(generation: string): Promise<Running | null> {
     const coming = this.#coming.get(generation);
     this.#coming.delete(generation);
+    this.#options.onComing();
     void coming?.standby.then(
       (standby) => standby?.take(),
       () => {},
@@ -126,10 +132,10 @@ export class Moves {
     const coming = { standby, arrival };
     const forget = () => {
       if (this.#coming.get(generation) === coming) this.#coming.delete(generation);
-      this.#options.onStanding();
+      this.#options.onComing();
     };
     this.#coming.set(generation, coming);
-    this.#options.onStanding();
+    this.#options.onComing();
     void arrival.then((running) => running?.ended).then(forget, forget);
   }
 

@@ -120,7 +120,7 @@ export class Worker {
       fleet: this.#watch,
       running: this.#running,
       begin: (standby) => this.#start(standby.job, standby),
-      onStanding: () => this.#fetchWhatFits(),
+      onComing: () => this.#fetchWhatFits(),
       logger: options.logger,
     });
     this.#stopCommands = serveCommands(connection, options.workerId, (command) => this.#obey(command));
@@ -276,8 +276,9 @@ export class Worker {
     const { slots, stateBytes, stateBytesLimit } = this.#engine.capacity;
     const full = Math.floor(stateBytesLimit / stateBytes.full);
     const next = [...this.#running.values()].every(({ begun }) => begun) ? 1 : 0;
-    const { standing } = this.#moves;
-    this.#consumer?.limit(Math.min(slots - standing, Math.max(full - standing, this.active + next)));
+    const { standing, expected } = this.#moves;
+    const most = Math.min(slots, Math.max(full, this.active + standing + next));
+    this.#consumer?.limit(most - expected);
   }
 
   #obey(command: WorkerCommand): Promise<Answer> | Answer {

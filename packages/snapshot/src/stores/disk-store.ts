@@ -2,11 +2,12 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DependencyError, ServerError } from '@baton/errors';
+import { DependencyError } from '@baton/errors';
 import {
   damagedSession,
   type Kept,
   type KeptSession,
+  pageWent,
   readSession,
   refuseWhatNeverFits,
   tooMany,
@@ -83,7 +84,7 @@ export class DiskStore implements SnapshotStore {
       const current = file && readSession(file);
       if ((current ? versionOf(current.manifest) : null) !== replaces) return null;
       if ((await this.missing(tenant, keys)).size > 0) {
-        throw new ServerError('a page went before its manifest came; it is put again');
+        throw pageWent();
       }
       await writeWhole(this.#session(tenant, session), writeSession(manifest, Date.now()));
       return { version: versionOf(manifest.bytes), replaced: current?.kept };

@@ -49,6 +49,11 @@ export function usageOf(sessions: readonly Kept[]): StoreUsage {
   return { bytes: sessions.reduce((sum, { size }) => sum + size, 0), sessions: sessions.length };
 }
 
+/** Of a manifest that names a page which somebody has taken away since it was put, or found there. */
+export function pageWent(): SnapshotRefusal {
+  return new SnapshotRefusal('page_missing', 'a page went before its manifest came');
+}
+
 /** Throws `StoreFullError` for a snapshot that no amount of forgetting makes room for. */
 export function refuseWhatNeverFits(manifest: SizedManifest, { quotaBytes, totalBytes }: StoreLimits): void {
   const [size, most] = [sizeOf(manifest), Math.min(quotaBytes, totalBytes)];

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { BatonError, ServerError } from '@baton/errors';
+import { BatonError } from '@baton/errors';
 import { snapshotKeys, snapshotOldest, snapshotTenants } from '@baton/protocol';
 import { connectRedis, RedisHealth } from '@baton/redis';
 import type { Redis } from 'ioredis';
-import { refuseWhatNeverFits, sizeOf, unnamedMs } from './kept-sessions.ts';
+import { SnapshotRefusal } from '../refusal.ts';
+import { pageWent, refuseWhatNeverFits, sizeOf, unnamedMs } from './kept-sessions.ts';
 import { scripts } from './redis-scripts.ts';
 import type {
   SizedManifest,
@@ -119,8 +120,7 @@ export class RedisStore implements SnapshotStore {
         ...pages.map(({ key }) => key),
       );
       if (answer === 'conflict') return null;
-      if (answer === 'missing')
-        throw new ServerError('a page went before its manifest came; it is put again');
+      if (answer === 'missing') throw pageWent();
       await this.#makeRoom(tenant, session);
       return version;
     });
@@ -225,7 +225,7 @@ export class RedisStore implements SnapshotStore {
     try {
       return await work();
     } catch (error) {
-      if (error instanceof BatonError) throw error;
+      if (error instanceof BatonError || error instanceof SnapshotRefusal) throw error;
       throw this.#health.unavailable(error);
     }
   }

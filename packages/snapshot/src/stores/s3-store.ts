@@ -8,11 +8,12 @@ import {
   S3Client,
   S3ServiceException,
 } from '@aws-sdk/client-s3';
-import { BatonError, ConfigurationError, DependencyError, ServerError } from '@baton/errors';
+import { BatonError, ConfigurationError, DependencyError } from '@baton/errors';
 import {
   damagedSession,
   type Kept,
   type KeptSession,
+  pageWent,
   readSession,
   refuseWhatNeverFits,
   tooMany,
@@ -141,7 +142,7 @@ export class S3Store implements SnapshotStore {
     this.refuseWhatNeverFits(manifest);
     const keys = manifest.pages.map(({ key }) => key);
     if ((await this.missing(tenant, keys)).size > 0) {
-      throw new ServerError('a page went before its manifest came; it is put again');
+      throw pageWent();
     }
     const condition = replaces === null ? { IfNoneMatch: '*' } : { IfMatch: replaces };
     const bytes = writeSession(manifest, Date.now());

@@ -43,7 +43,8 @@ export interface SnapshotStore {
   getPages(tenant: string, keys: readonly string[]): Promise<(Uint8Array | null)[]>;
   /**
    * Compare-and-set: `replaces` is the version read or written before, null for none. Gives the new version, or null where
-   * another is there. From then on its pages stay until the manifest is replaced, deleted or forgotten.
+   * another is there. From then on its pages stay until the manifest is replaced, deleted or forgotten. Throws
+   * `SnapshotRefusal` (`page_missing`) where one has gone since it was put.
    */
   putManifest(
     tenant: string,
