@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type SessionState, tokensOf } from '@baton/engine';
+import { type SessionState, tokensOf, trimState } from '@baton/engine';
 import { ModelRunner } from '@baton/engine/model-runner';
 import { convert } from '@baton/hymba';
 import { loadTokenizer } from '@baton/hymba/tokenizer';
@@ -15,6 +15,14 @@ import { percentile } from './stream.ts';
 /** Tokens of a story that are scored after the first move, and those that are sampled greedily after the last. */
 const first = 70;
 const greedyTokens = 64;
+/** A worker's default: BATON_SNAPSHOT_TOKENS. */
+const every = 64;
+
+/**
+ * When a state is stored that a move goes on from: for it, as where nobody else has room and the job goes back to the queue; or
+ * some time before, with what came since fed again, as after a crash and where another worker stands by.
+ */
+type Stored = 'for each move' | 'every 64 tokens';
 
 /**
  * What a tier costs: each of the first `rounds` stories is moved `moves` times, its state through pages each time, and scored
@@ -41,41 +49,44 @@ export async function* quality({
       .filter((ids) => ids.length > first + 40 && ids.length + greedyTokens <= runner.model.contextLength)
       .slice(0, rounds);
     const rights = [];
-    for (const ids of stories) rights.push(await run(runner, ids, 0, 'exact'));
-    for (const tier of tiers) {
-      for (const moves of [1, 4, 16]) {
-        say(`  ${tier}, ${moves} moves`);
-        const divergences: number[] = [];
-        const same: number[] = [];
-        let [loss, rightLoss, count] = [0, 0, 0];
-        for (const [at, ids] of stories.entries()) {
-          const found = await run(runner, ids, moves, tier);
-          const right = rights[at] as Run;
-          for (const [row, logits] of found.logits.entries()) {
-            const p = logSoftmax(right.logits[row] as Float32Array);
-            const q = logSoftmax(logits);
-            divergences.push(p.reduce((sum, value, id) => sum + Math.exp(value) * (value - (q[id] ?? 0)), 0));
-            const next = ids[first + row + 1] as number;
-            loss -= q[next] as number;
-            rightLoss -= p[next] as number;
-            count++;
-          }
-          same.push(
-            (100 * found.greedy.filter((token, i) => token === right.greedy[i]).length) / greedyTokens,
-          );
+    const cases = tiers.flatMap((tier) =>
+      (['for each move', 'every 64 tokens'] as const).flatMap((stored) =>
+        [1, 4, 16].map((moves) => ({ tier, stored, moves })),
+      ),
+    );
+    for (const ids of stories)
+      rights.push(await run(runner, ids, { moves: 0, tier: 'exact', stored: 'for each move' }));
+    for (const { tier, stored, moves } of cases) {
+      say(`  ${tier}, stored ${stored}, ${moves} moves`);
+      const divergences: number[] = [];
+      const same: number[] = [];
+      let [loss, rightLoss, count] = [0, 0, 0];
+      for (const [at, ids] of stories.entries()) {
+        const found = await run(runner, ids, { moves, tier, stored });
+        const right = rights[at] as Run;
+        for (const [row, logits] of found.logits.entries()) {
+          const p = logSoftmax(right.logits[row] as Float32Array);
+          const q = logSoftmax(logits);
+          divergences.push(p.reduce((sum, value, id) => sum + Math.exp(value) * (value - (q[id] ?? 0)), 0));
+          const next = ids[first + row + 1] as number;
+          loss -= q[next] as number;
+          rightLoss -= p[next] as number;
+          count++;
         }
-        const change = Math.exp((loss - rightLoss) / count) - 1;
-        yield {
-          tier,
-          moves,
-          'perplexity change %': 100 * change,
-          'KL mean': mean(divergences),
-          'KL p99': percentile(divergences, 0.99),
-          '% of 64 greedy tokens equal': mean(same),
-          'standard error': Math.sqrt(mean(same.map((value) => (value - mean(same)) ** 2)) / same.length),
-          stories: stories.length,
-        };
+        same.push((100 * found.greedy.filter((token, i) => token === right.greedy[i]).length) / greedyTokens);
       }
+      const change = Math.exp((loss - rightLoss) / count) - 1;
+      yield {
+        tier,
+        stored,
+        moves,
+        'perplexity change %': 100 * change,
+        'KL mean': mean(divergences),
+        'KL p99': percentile(divergences, 0.99),
+        '% of 64 greedy tokens equal': mean(same),
+        'standard error': Math.sqrt(mean(same.map((value) => (value - mean(same)) ** 2)) / same.length),
+        stories: stories.length,
+      };
     }
   } finally {
     await runner.close();
@@ -92,41 +103,42 @@ interface Run {
 async function run(
   runner: ModelRunner,
   ids: readonly number[],
-  moves: number,
-  tier: CodecTier,
+  { moves, tier, stored }: { readonly moves: number; readonly tier: CodecTier; readonly stored: Stored },
 ): Promise<Run> {
   const codec = new Codec(runner.layout);
   let slot = runner.newState();
   let pages: readonly Page[] = [];
   let entries: readonly PageEntry[] = [];
+  let storedTokens = 0;
   const logits: Float32Array[] = [];
   const points = new Set(
     Array.from({ length: moves }, (_, move) => first + Math.floor((move * (ids.length - first - 1)) / moves)),
   );
   let state: SessionState = [];
+  const isStored = (at: number) => (stored === 'for each move' ? points.has(at) : at % every === 0);
   for (let at = 0; at < ids.length - 1; ) {
-    const end = at === 0 ? first : at + 1;
+    const end = at < every ? every : at < first ? first : at + 1;
     const rows = at < first ? [] : [0];
     const step = { ids: ids.slice(at, end), rows };
     const found = await runner.run(slot, step);
     if (rows.length > 0) logits.push(found.slice());
     at = end;
+    if (isStored(at)) {
+      // As workers do it: each tells what is new since it took over, and keeps the pages that it found.
+      const from = tokensOf(state) - (tokensOf(state) % 64);
+      state = trimState([...state, await runner.exportState(slot, from)], runner.layout);
+      const coarse = coarsened(entries, pages, at, codec);
+      const { entries: next, fresh } = pagesOf(state, coarse.known, tier, codec);
+      const known = new Map([...pages, ...coarse.fresh, ...fresh].map((page) => [page.entry.key, page]));
+      pages = next.map(({ key }) => known.get(key) as Page);
+      entries = next;
+      storedTokens = at;
+    }
     if (!points.has(at)) continue;
-    // As workers do it: each tells what is new since it took over, and keeps the pages that it found.
-    const from = tokensOf(state) - (tokensOf(state) % 64);
-    const coarse = coarsened(entries, pages, at, codec);
-    const { entries: next, fresh } = pagesOf(
-      [...state, await runner.exportState(slot, from)],
-      coarse.known,
-      tier,
-      codec,
-    );
-    const stored = new Map([...pages, ...coarse.fresh, ...fresh].map((page) => [page.entry.key, page]));
-    pages = next.map(({ key }) => stored.get(key) as Page);
-    entries = next;
-    state = stateOf(pages, codec, { fingerprint: runner.model.fingerprint, tokens: at });
+    state = stateOf(pages, codec, { fingerprint: runner.model.fingerprint, tokens: storedTokens });
     runner.freeState(slot);
     slot = runner.importState(state);
+    if (storedTokens < at) await runner.run(slot, { ids: ids.slice(storedTokens, at), rows: [] });
   }
   const greedy: number[] = [];
   let next = ids.at(-1) as number;
