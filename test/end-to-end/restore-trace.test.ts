@@ -10,6 +10,7 @@ import { type System, startSystem } from '../support/system.ts';
 
 const model = 'hymba-tiny-stories';
 const instructions = 'You tell short stories to children. They are kind, end well, and are easy. '.repeat(8);
+let moves = 6;
 const traceIdOf = (number: number) => String(number).padStart(32, 'a');
 
 describe('where a state came from', () => {
@@ -108,8 +109,9 @@ describe('where a state came from', () => {
     });
   });
 
-  it('is told of a generation that moves, in its own trace', async () => {
-    const traceId = traceIdOf(6);
+  // Beside other busy programs a worker may stand still for so long that it is taken for lost, too.
+  it('is told of a generation that moves, in its own trace', { retry: 2 }, async () => {
+    const traceId = traceIdOf(moves++);
     await newWorker();
     await system.addWorker();
     const body = { input: 'Tell me a long story about a boat.', max_output_tokens: 600, ignore_eos: true };
