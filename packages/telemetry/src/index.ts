@@ -7,4 +7,4 @@ export { prometheusNames } from './metrics/prometheus-name.ts';
 export { adderOf, count, measure, observe, recorderOf } from './metrics/record.ts';
 export { extractContext, injectContext } from './nats-context.ts';
 export { type ServiceIdentity, startTelemetry, type Telemetry } from './start-telemetry.ts';
-export { fail, requestSpan, type SpanSettings, withSpan } from './with-span.ts';
+export { failSpan, requestSpan, type SpanSettings, withSpan } from './with-span.ts';

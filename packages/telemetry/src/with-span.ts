@@ -37,7 +37,7 @@ export async function withSpan<T>(
     try {
       return await fn(span);
     } catch (error) {
-      fail(span, error);
+      failSpan(span, error);
       throw error;
     } finally {
       span.end();
@@ -46,7 +46,7 @@ export async function withSpan<T>(
 }
 
 /** Records on `span` what went wrong in it. */
-export function fail(span: Span, error: unknown): void {
+export function failSpan(span: Span, error: unknown): void {
   if (error instanceof Error && error.name === 'AbortError') return;
   const exception = error instanceof Error ? error : new Error(String(error));
   span.recordException(exception);

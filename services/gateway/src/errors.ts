@@ -11,7 +11,7 @@ import {
   ServerError,
 } from '@baton/errors';
 import type { LogEntryOf } from '@baton/protocol';
-import { fail, requestSpan } from '@baton/telemetry';
+import { failSpan, requestSpan } from '@baton/telemetry';
 import { type Context, context } from '@opentelemetry/api';
 import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { recordRejection } from './record.ts';
@@ -95,7 +95,7 @@ export function noteFailedStream(
 ): void {
   recordRejection(error);
   const span = requestSpan();
-  if (span) fail(span, error);
+  if (span) failSpan(span, error);
   const { code } = error;
   if (outcomeOf(code).status >= 500)
     log.error({ err: error.cause ?? error, code, generations }, error.message);

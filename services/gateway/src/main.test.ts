@@ -250,6 +250,26 @@ describe('the gateway process', () => {
     await receiver.stop();
   });
 
+  it('counts a generation that no worker began', async () => {
+    await bench.stopConsumer();
+    try {
+      const { child, ready, exited } = start({
+        OTEL_METRICS_EXPORTER: 'prometheus',
+        OTEL_EXPORTER_PROMETHEUS_HOST: '127.0.0.1',
+        OTEL_EXPORTER_PROMETHEUS_PORT: '0',
+        BATON_QUEUE_TIMEOUT: '1',
+      });
+      const { url } = await ready;
+      expect((await post(url, chat)).status).toBe(503);
+      const page = await (await fetch(`${url}/metrics`)).text();
+      expect(page).toMatch(/^baton_generations_total\{.*baton_outcome="queue_timeout".*\} 1/m);
+      child.kill('SIGTERM');
+      expect(await exited).toBe(0);
+    } finally {
+      await bench.startConsumer();
+    }
+  });
+
   it.each([false, true])(
     'shows prompts and answers in traces only where it may (%s), and keys never',
     async (capture) => {
