@@ -1,0 +1,132 @@
+import { ScriptedEngine } from '@baton/engine/testing';
+import { EngineDiedError, FencedError } from '@baton/errors';
+import { type LogState, newId } from '@baton/protocol';
+import { exampleJob } from '@baton/protocol/testing';
+import { HandedOver } from '@baton/queue';
+import type { SaveResult } from '@baton/snapshot';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runGeneration } from './run-generation.ts';
+import { Standby } from './standby.ts';
+import type { Restored, SessionStates } from './states/session-states.ts';
+import { never, newJob, TestBench } from './test-bench.ts';
+
+describe('Standby', () => {
+  let bench: TestBench;
+  beforeAll(async () => {
+    bench = await TestBench.start();
+  });
+  afterAll(() => bench.stop());
+
+  /** One worker runs a generation while another stands by for it. */
+  async function standingBy() {
+    const job = newJob();
+    const former = new ScriptedEngine({ stepMs: 10 });
+    const offer = new AbortController();
+    const stopped = bench.run(job, former, {
+      signal: offer.signal,
+      states: bench.statesOf(former, { every: 8 }),
+    });
+    stopped.catch(() => {});
+    await bench.tokensLogged(job, 20);
+    const engine = new ScriptedEngine();
+    const saves: SaveResult[] = [];
+    const states = bench.statesOf(engine, { every: 8, onSave: (_, result) => saves.push(result) });
+    const standby = await Standby.start(job.id, { log: bench.log, engine, states });
+    if (!standby) throw new Error('nothing stands by');
+    const context = { log: bench.log, engine, states, workerId: 'worker-2', maxClaims: 3 };
+    return { job, former, stopped, offer, standby, context, saves };
+  }
+
+  it('goes on where a former owner stops that it stood by for, fed before with all that this one says', async () => {
+    const { job, stopped, offer, standby, context, saves } = await standingBy();
+    await standby.caughtUp;
+    await bench.tokensLogged(job, standby.log.state.tokens.length + 10);
+    offer.abort(new HandedOver(async () => true));
+    await expect(stopped).rejects.toThrow(HandedOver);
+    expect(await standby.released).toBe(true);
+    expect(await bench.stateOf(job)).toMatchObject({ owner: null, releases: 1 });
+    const begun: Restored[] = [];
+    const onRestored = (_: LogState, restored: Restored) => void begun.push(restored);
+    await runGeneration(job, never, { ...context, onRestored }, standby);
+    expect(begun).toMatchObject([{ source: 'snapshot', of: 'generation' }]);
+    const [{ epoch, tokens, text }, expected] = [await bench.stateOf(job), await bench.undisturbed()];
+    expect({ epoch, tokens, text }).toEqual({ epoch: 2, tokens: expected.tokens, text: expected.text });
+    // Also the first, although the former owner has stored since the next one restored.
+    expect(new Set(saves.map(({ kind }) => kind))).toEqual(new Set(['saved']));
+  });
+
+  it('stands by with a state that its owner has stored since the log was read', async () => {
+    const job = newJob();
+    const former = new ScriptedEngine({ stepMs: 5 });
+    let stored = 0;
+    const onSave = (_: string, result: SaveResult) => {
+      if (result.kind === 'saved') stored = result.tokens;
+    };
+    const offer = new AbortController();
+    const stopped = bench.run(job, former, {
+      signal: offer.signal,
+      states: bench.statesOf(former, { every: 8, onSave }),
+    });
+    stopped.catch(() => {});
+    await bench.tokensLogged(job, 4);
+    const engine = new ScriptedEngine();
+    const states = bench.statesOf(engine, { every: 8 });
+    const restores: Promise<Restored>[] = [];
+    const late: Pick<SessionStates, 'restore' | 'track'> = {
+      track: (...given) => states.track(...given),
+      restore: async (next, state, readOn) => {
+        const read = job.prompt.length + state.tokens.length;
+        await expect.poll(() => stored, { interval: 1 }).toBeGreaterThan(read);
+        const restoring = states.restore(next, { ...state, tokens: [...state.tokens] }, readOn);
+        restores.push(restoring);
+        return restoring;
+      },
+    };
+    const standby = await Standby.start(job.id, { log: bench.log, engine, states: late });
+    expect(await Promise.all(restores)).toMatchObject([{ source: 'snapshot', of: 'generation' }]);
+    await standby?.caughtUp;
+    offer.abort(new HandedOver(async () => true));
+    await expect(stopped).rejects.toThrow(HandedOver);
+    expect(await standby?.released).toBe(true);
+    const context = { log: bench.log, engine, states, workerId: 'worker-2', maxClaims: 3 };
+    await runGeneration(job, never, context, standby);
+    expect((await bench.stateOf(job)).tokens).toEqual((await bench.undisturbed()).tokens);
+  });
+
+  it('goes on at once where its job comes and the owner that it stood by for is lost', async () => {
+    const { job, former, stopped, standby, context } = await standingBy();
+    await former.close();
+    await expect(stopped).rejects.toThrow(EngineDiedError);
+    standby.take();
+    expect(await standby.released).toBe(true);
+    await runGeneration(job, never, context, standby);
+    const [{ epoch, tokens }, expected] = [await bench.stateOf(job), await bench.undisturbed()];
+    expect({ epoch, tokens }).toEqual({ epoch: 2, tokens: expected.tokens });
+  });
+
+  it('does not come where the owner goes on to the end, or another one claims first', async () => {
+    const ended = await standingBy();
+    await ended.stopped;
+    expect(await ended.standby.released).toBe(false);
+    await ended.standby.close();
+    expect((await bench.stateOf(ended.job)).epoch).toBe(1);
+
+    const taken = await standingBy();
+    await bench.log.claim(taken.job, 'worker-3');
+    await expect(taken.stopped).rejects.toThrow(FencedError);
+    expect(await taken.standby.released).toBe(false);
+    await taken.standby.close();
+    expect((await bench.stateOf(taken.job)).owner).toBe('worker-3');
+  });
+
+  it('has nothing to stand by for where a generation has ended, or its prompt is to be scored', async () => {
+    const job = newJob();
+    const engine = new ScriptedEngine();
+    const context = { log: bench.log, engine, states: bench.statesOf(engine) };
+    await bench.run(job, engine);
+    expect(await Standby.start(job.id, context)).toBeNull();
+    const scored = exampleJob({ id: newId('resp', 'default'), sampling: { prompt_logprobs: 1 } });
+    await bench.log.appendQueued(scored);
+    expect(await Standby.start(scored.id, context)).toBeNull();
+  });
+});
