@@ -1,6 +1,7 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { newId, type WorkerEntry } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
+import type { TokenLog } from './token-log.ts';
 
 export const newJob = (tenant = 'default') => exampleJob({ id: newId('resp', tenant), tenant });
 
@@ -15,6 +16,13 @@ export const finishEntry = {
   reason: 'stop',
   usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 1 },
 } as const satisfies WorkerEntry;
+
+/** What `worker` gets with its claim. Throws where there is nothing to claim. */
+export async function claim(log: TokenLog, job = newJob(), worker = 'w1') {
+  const { state, writer } = await log.claim(job, worker);
+  if (writer === null) throw new Error('claimed nothing');
+  return { job, state, writer };
+}
 
 /** A TCP proxy in front of a server that can lose answers and hold requests back. */
 export class TcpProxy {
