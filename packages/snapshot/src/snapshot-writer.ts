@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type SessionState, tokensOf } from '@baton/engine';
-import type { SaveResult, SessionRef, SnapshotService } from './snapshots.ts';
+import type { SaveResult, SessionRef, SnapshotService } from './snapshot-service.ts';
 
 /** Saves one running generation's states, one at a time: what comes meanwhile is saved as the newest of it. */
 export class SnapshotWriter {

@@ -1,6 +1,6 @@
 import type { EngineModel, StateLayout } from '@baton/engine';
 import type { CodecTier } from '../codec/tiers.ts';
-import type { SnapshotService } from '../snapshots.ts';
+import type { SnapshotService } from '../snapshot-service.ts';
 import type { StoreLimits } from '../stores/store.ts';
 
 /** What the snapshots' thread is started with. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { SessionState } from '@baton/engine';
 import { ConfigurationError } from '@baton/errors';
-import type { RestoreResult, SaveResult, SessionRef, SnapshotService } from '../snapshots.ts';
+import type { RestoreResult, SaveResult, SessionRef, SnapshotService } from '../snapshot-service.ts';
 import type { FromThread, SnapshotSettings, ToThread } from './messages.ts';
 
 export type { SnapshotSettings } from './messages.ts';
