@@ -1,15 +1,4 @@
 import {
-  CopyObjectCommand,
-  DeleteObjectCommand,
-  GetObjectCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
-  PutObjectCommand,
-  S3Client,
-  S3ServiceException,
-} from '@aws-sdk/client-s3';
-import { BatonError, ConfigurationError, DependencyError } from '@baton/errors';
-import {
   damagedSession,
   type Kept,
   type KeptSession,
@@ -22,6 +11,7 @@ import {
   writeSession,
 } from './kept-sessions.ts';
 import { RecentPages } from './recent-pages.ts';
+import { S3Bucket, type S3Object } from './s3-bucket.ts';
 import type {
   SizedManifest,
   SnapshotStore,
@@ -37,20 +27,12 @@ interface Seen {
   readonly kept: Kept;
 }
 
-interface Listed {
-  readonly key: string;
-  readonly etag: string;
-  readonly modified: number;
-}
-
 /**
  * Snapshots in a bucket of anything that speaks S3: `<prefix>pages/<tenant>/<key>`, `<prefix>sessions/<tenant>/<session>`.
  * Manifests are replaced by conditional writes (`If-Match`, `If-None-Match`), which the server must know.
  */
 export class S3Store implements SnapshotStore {
-  readonly #client: S3Client;
-  readonly #bucket: string;
-  readonly #prefix: string;
+  readonly #bucket: S3Bucket;
   readonly #limits: StoreLimits;
   /** By key what sessions hold, so that only those are read that changed. */
   readonly #seen = new Map<string, Seen>();
@@ -58,41 +40,15 @@ export class S3Store implements SnapshotStore {
   /** When old pages that no session names are looked for again. */
   #nextCollection = 0;
 
-  private constructor(client: S3Client, bucket: string, prefix: string, limits: StoreLimits) {
-    this.#client = client;
+  private constructor(bucket: S3Bucket, limits: StoreLimits) {
     this.#bucket = bucket;
-    this.#prefix = prefix;
     this.#limits = limits;
     this.#recent = new RecentPages(unnamedMs(limits) / 2);
   }
 
-  /**
-   * `s3://bucket/prefix?endpoint=…&region=…`; credentials, and what the query leaves out, as the AWS tools find them. Throws
-   * `DependencyError` where the bucket does not answer, `ConfigurationError` where it ignores conditions.
-   */
+  /** `s3://bucket/prefix?endpoint=…&region=…`: see `S3Bucket.open`, also for what it throws. */
   static async open(url: string, limits: StoreLimits): Promise<S3Store> {
-    const { hostname: bucket, pathname, searchParams } = new URL(url);
-    const endpoint = searchParams.get('endpoint');
-    const region = searchParams.get('region') ?? (endpoint === null ? null : 'us-east-1');
-    const client = new S3Client({
-      ...(endpoint !== null && { endpoint, forcePathStyle: true }),
-      ...(region !== null && { region }),
-      // A busy server is asked again after a while; one that is away is given up after seconds.
-      maxAttempts: 4,
-      requestHandler: { connectionTimeout: 3000, requestTimeout: 10_000 },
-      // Pages are checked by their own hashes, and not every server knows these checksums.
-      requestChecksumCalculation: 'WHEN_REQUIRED',
-      responseChecksumValidation: 'WHEN_REQUIRED',
-    });
-    const prefix = pathname.replace(/^\/+|\/+$/g, '');
-    const store = new S3Store(client, bucket, prefix === '' ? '' : `${prefix}/`, limits);
-    try {
-      await store.#checkConditions();
-    } catch (error) {
-      client.destroy();
-      throw error;
-    }
-    return store;
+    return new S3Store(await S3Bucket.open(url), limits);
   }
 
   refuseWhatNeverFits(manifest: SizedManifest): void {
@@ -103,7 +59,7 @@ export class S3Store implements SnapshotStore {
     const found = await Promise.all(
       keys.map((key) => {
         const object = this.#page(tenant, key);
-        if (!refresh) return this.#modifiedAt(object).then((modified) => modified !== null);
+        if (!refresh) return this.#bucket.modifiedAt(object).then((modified) => modified !== null);
         return this.#recent.has(object) || this.#refresh(object);
       }),
     );
@@ -114,7 +70,7 @@ export class S3Store implements SnapshotStore {
     await Promise.all(
       pages.map(async ({ key, bytes }) => {
         const [object, now] = [this.#page(tenant, key), Date.now()];
-        if ((await this.#put(object, bytes)) !== null) this.#recent.add(object, now);
+        if ((await this.#bucket.put(object, bytes)) !== null) this.#recent.add(object, now);
       }),
     );
   }
@@ -126,7 +82,7 @@ export class S3Store implements SnapshotStore {
   async getPages(tenant: string, keys: readonly string[]): Promise<(Uint8Array | null)[]> {
     return Promise.all(
       keys.map(async (key) => {
-        const found = await this.#get(this.#page(tenant, key));
+        const found = await this.#bucket.get(this.#page(tenant, key));
         if (!found) this.#recent.delete(this.#page(tenant, key));
         return found?.bytes ?? null;
       }),
@@ -146,13 +102,13 @@ export class S3Store implements SnapshotStore {
     }
     const condition = replaces === null ? { IfNoneMatch: '*' } : { IfMatch: replaces };
     const bytes = writeSession(manifest, Date.now());
-    const version = await this.#put(this.#session(tenant, session), bytes, condition);
+    const version = await this.#bucket.put(this.#session(tenant, session), bytes, condition);
     if (version !== null) await this.#makeRoom(tenant, session);
     return version;
   }
 
   async getManifest(tenant: string, session: string) {
-    const found = await this.#get(this.#session(tenant, session));
+    const found = await this.#bucket.get(this.#session(tenant, session));
     if (!found) return null;
     const { manifest: bytes } = readSession(found.bytes) ?? damagedSession(session);
     return { bytes, version: found.etag };
@@ -167,18 +123,7 @@ export class S3Store implements SnapshotStore {
   }
 
   async close(): Promise<void> {
-    this.#client.destroy();
-  }
-
-  /** Two writes on the condition that nothing is there: one of them has to fail. */
-  async #checkConditions(): Promise<void> {
-    const key = `${this.#prefix}conditions`;
-    const write = () => this.#put(key, new Uint8Array(), { IfNoneMatch: '*' });
-    if ((await write()) !== null && (await write()) !== null) {
-      throw new ConfigurationError(
-        `the S3 server of bucket ${this.#bucket} ignores If-None-Match; snapshots need conditional writes`,
-      );
-    }
+    this.#bucket.close();
   }
 
   /** Forgets what is too old, and the oldest where there is too much; their pages are collected with others. */
@@ -207,7 +152,7 @@ export class S3Store implements SnapshotStore {
       await Promise.all(old.map((key) => this.#removeOld(key, before)));
       old = [];
     };
-    for await (const { key, modified } of this.#list(`${this.#prefix}pages/`)) {
+    for await (const { key, modified } of this.#bucket.list('pages/')) {
       if (named.has(key) || modified >= before) continue;
       old.push(key);
       // As many at a time as there are connections.
@@ -223,15 +168,15 @@ export class S3Store implements SnapshotStore {
    * else removes and a third puts the page meanwhile. A restore then finds the page gone, and the next cheaper way is taken.
    */
   async #removeOld(key: string, before: number): Promise<void> {
-    const modified = await this.#modifiedAt(key);
+    const modified = await this.#bucket.modifiedAt(key);
     if (modified !== null && modified < before) await this.#remove(key);
   }
 
   /** Sessions of a tenant, or of all for ''. */
   async #sessions(tenant: string): Promise<KeptSession[]> {
-    const prefix = tenant === '' ? `${this.#prefix}sessions/` : this.#session(tenant, '');
-    const listed: Listed[] = [];
-    for await (const entry of this.#list(prefix)) listed.push(entry);
+    const prefix = tenant === '' ? 'sessions/' : this.#session(tenant, '');
+    const listed: S3Object[] = [];
+    for await (const entry of this.#bucket.list(prefix)) listed.push(entry);
     const kept = await Promise.all(listed.map(({ key, etag }) => this.#kept(key, etag)));
     return listed.flatMap(({ key }, at) => {
       const [owner = '', session = ''] = key.split('/').slice(-2);
@@ -243,7 +188,7 @@ export class S3Store implements SnapshotStore {
   async #kept(key: string, etag: string): Promise<Kept | null> {
     const seen = this.#seen.get(key);
     if (seen?.etag === etag) return seen.kept;
-    const found = await this.#get(key);
+    const found = await this.#bucket.get(key);
     const kept = found && readSession(found.bytes)?.kept;
     if (!kept) return null;
     this.#seen.set(key, { etag: found.etag, kept });
@@ -255,87 +200,24 @@ export class S3Store implements SnapshotStore {
    * One who does may be about to remove it, so it is relied on only once it is found new.
    */
   async #refresh(key: string): Promise<boolean> {
-    const modified = await this.#modifiedAt(key);
+    const modified = await this.#bucket.modifiedAt(key);
     if (modified === null) return false;
     this.#recent.add(key, modified);
     if (this.#recent.has(key)) return true;
-    const copy = new CopyObjectCommand({
-      Bucket: this.#bucket,
-      Key: key,
-      CopySource: `${this.#bucket}/${key}`,
-      MetadataDirective: 'REPLACE',
-    });
-    return (await this.#ask(() => this.#client.send(copy))) !== null;
-  }
-
-  /** When an object was written; null for one that is not there. */
-  async #modifiedAt(key: string): Promise<number | null> {
-    const head = new HeadObjectCommand({ Bucket: this.#bucket, Key: key });
-    const found = await this.#ask(() => this.#client.send(head));
-    return found && (found.LastModified?.getTime() ?? 0);
-  }
-
-  async *#list(prefix: string): AsyncGenerator<Listed> {
-    let next: string | undefined;
-    do {
-      const answer = await this.#ask(() =>
-        this.#client.send(
-          new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: prefix, ContinuationToken: next }),
-        ),
-      );
-      for (const { Key, ETag, LastModified } of answer?.Contents ?? []) {
-        yield { key: String(Key), etag: String(ETag), modified: LastModified?.getTime() ?? 0 };
-      }
-      next = answer?.NextContinuationToken;
-    } while (next !== undefined);
-  }
-
-  async #get(key: string): Promise<{ readonly bytes: Uint8Array; readonly etag: string } | null> {
-    return this.#ask(async () => {
-      const { Body, ETag } = await this.#client.send(
-        new GetObjectCommand({ Bucket: this.#bucket, Key: key }),
-      );
-      return Body ? { bytes: await Body.transformToByteArray(), etag: String(ETag) } : null;
-    });
-  }
-
-  /** Gives the object's version, or null where the condition does not hold. */
-  async #put(
-    key: string,
-    bytes: Uint8Array,
-    condition: { readonly IfNoneMatch?: string; readonly IfMatch?: string } = {},
-  ): Promise<string | null> {
-    const put = new PutObjectCommand({ Bucket: this.#bucket, Key: key, Body: bytes, ...condition });
-    return this.#ask(async () => String((await this.#client.send(put)).ETag));
+    return this.#bucket.renew(key);
   }
 
   async #remove(key: string): Promise<void> {
     this.#seen.delete(key);
     this.#recent.delete(key);
-    await this.#ask(() => this.#client.send(new DeleteObjectCommand({ Bucket: this.#bucket, Key: key })));
-  }
-
-  /** Null for what is not there, and where a condition does not hold or somebody else writes just now. */
-  async #ask<T>(work: () => Promise<T>): Promise<T | null> {
-    try {
-      return await work();
-    } catch (error) {
-      if (error instanceof BatonError) throw error;
-      const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
-      const missingBucket = error instanceof S3ServiceException && error.name === 'NoSuchBucket';
-      if (!missingBucket && (status === 404 || status === 409 || status === 412)) return null;
-      const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-      throw new DependencyError('s3', `the S3 store does not answer as it should: ${reason}`, {
-        cause: error,
-      });
-    }
+    await this.#bucket.remove(key);
   }
 
   #page(tenant: string, key: string): string {
-    return `${this.#prefix}pages/${tenant}/${key}`;
+    return `pages/${tenant}/${key}`;
   }
 
   #session(tenant: string, session: string): string {
-    return `${this.#prefix}sessions/${tenant}/${session}`;
+    return `sessions/${tenant}/${session}`;
   }
 }
