@@ -1,7 +1,8 @@
 import type { Engine, EngineOutput, EngineRequest } from '@baton/engine';
 import type { GenerationJob, LogState } from '@baton/protocol';
 import { trace } from '@opentelemetry/api';
-import type { Restored, SessionStates, StateTracker } from './states/session-states.ts';
+import type { Restored, SessionStates } from './states/session-states.ts';
+import type { StateTracker } from './states/state-tracker.ts';
 
 /** A generation's sequence in the engine. */
 export interface Begun {

@@ -8,7 +8,8 @@ import { contextOf } from '@baton/telemetry';
 import { context } from '@opentelemetry/api';
 import type { Logger } from 'pino';
 import { Standby } from './standby.ts';
-import type { SessionStates, StateTracker } from './states/session-states.ts';
+import type { SessionStates } from './states/session-states.ts';
+import type { StateTracker } from './states/state-tracker.ts';
 
 /** One generation that runs here. */
 export interface Running {

@@ -14,7 +14,8 @@ import {
   recordTakeover,
 } from './record.ts';
 import type { Standby } from './standby.ts';
-import type { Restored, SessionStates, StateTracker } from './states/session-states.ts';
+import type { Restored, SessionStates } from './states/session-states.ts';
+import type { StateTracker } from './states/state-tracker.ts';
 
 export interface GenerationContext {
   readonly log: TokenLog;

@@ -5,7 +5,8 @@ import { newId } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runGeneration } from './run-generation.ts';
-import type { Restored, StateTracker } from './states/session-states.ts';
+import type { Restored } from './states/session-states.ts';
+import type { StateTracker } from './states/state-tracker.ts';
 import { never, newJob, TestBench, watched } from './test-bench.ts';
 
 describe('runGeneration', () => {

@@ -40,3 +40,8 @@ export class WarmStates {
     this.#bytes -= stateBytes(state);
   }
 }
+
+/** Under what name a session's state is kept in memory. */
+export function warmKey(tenant: string, session: string): string {
+  return `${tenant} ${session}`;
+}
