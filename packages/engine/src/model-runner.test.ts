@@ -1,11 +1,13 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CheckpointError, MessageError, RequestError } from '@baton/errors';
-import { convert, writeRandomCheckpoint } from '@baton/hymba';
+import { CheckpointError, EngineDiedError, MessageError, RequestError, ServerError } from '@baton/errors';
+import { convert, graphNames, writeRandomCheckpoint } from '@baton/hymba';
 import { goldenCheckpoint } from '@baton/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { InferenceSession } from 'onnxruntime-node';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ModelRunner } from './model-runner.ts';
+import { sessionPrototype } from './testing/session-prototype.ts';
 
 let folder: string;
 let runner: ModelRunner;
@@ -60,6 +62,61 @@ describe('a step', () => {
     await runner.run(runner.newState(), { ids: [1, 2, 3, 4], rows: [] });
     const beside = await runner.run(state, { ids: [7], rows: [0] });
     expectClose(beside, alone);
+  });
+});
+
+describe('a failure of the runtime', () => {
+  const poison = 13;
+  const { run } = sessionPrototype;
+  const failWhere = (fails: (ids: BigInt64Array) => boolean) =>
+    vi.spyOn(sessionPrototype, 'run').mockImplementation(function (this: InferenceSession, ...given) {
+      const { data } = (given[0] as InferenceSession.OnnxValueMapType)[graphNames.inputIds] ?? {};
+      if (fails(data as BigInt64Array)) throw new Error('an illegal memory access was encountered');
+      return (run as (...given: unknown[]) => Promise<InferenceSession.ReturnType>).apply(this, given);
+    });
+  afterEach(() => vi.restoreAllMocks());
+
+  it.each([[[5, 6, poison]], [[poison]]])(
+    'at %j alone fails that sequence, and others go on',
+    async (ids) => {
+      const other = runner.newState();
+      await runner.run(other, { ids: [9, 8], rows: [] });
+      failWhere((fed) => fed.includes(BigInt(poison)));
+      const state = runner.newState();
+      const failure = await runner.run(state, { ids, rows: [0] }).catch((error: unknown) => error);
+      expect(failure).toBeInstanceOf(ServerError);
+      runner.freeState(state);
+      const after = await runner.run(other, { ids: [7], rows: [0] });
+      vi.restoreAllMocks();
+      expectClose(after, await runner.run(runner.newState(), { ids: [9, 8, 7], rows: [2] }));
+    },
+  );
+
+  it.each([[[5, 6, 7]], [[5]]])('at whatever is fed, as %j, is the end of the engine', async (ids) => {
+    const state = runner.newState();
+    failWhere(() => true);
+    await expect(runner.runBatch([{ state, ids, rows: [] }])).rejects.toThrow(EngineDiedError);
+    runner.freeState(state);
+  });
+
+  it('at one of a batch is the end of the engine: nobody else is to fail for it', async () => {
+    failWhere((fed) => fed.includes(BigInt(poison)));
+    const states = [runner.newState(), runner.newState()];
+    const steps = states.map((state, index) => ({ state, ids: [index === 0 ? poison : 5], rows: [0] }));
+    await expect(runner.runBatch(steps)).rejects.toThrow(EngineDiedError);
+    for (const state of states) runner.freeState(state);
+  });
+
+  it('on a GPU is the end of the engine', async () => {
+    const { create } = InferenceSession;
+    vi.spyOn(InferenceSession, 'create').mockImplementation((file: unknown, options?: object) =>
+      create(file as string, { ...options, executionProviders: ['cpu'] }),
+    );
+    const gpu = await ModelRunner.open(join(folder, 'model'), { threads: 1, device: 'cuda' });
+    failWhere((fed) => fed.includes(BigInt(poison)));
+    const steps = [{ state: gpu.newState(), ids: [5, poison], rows: [] }];
+    await expect(gpu.runBatch(steps)).rejects.toThrow(EngineDiedError);
+    await gpu.close();
   });
 });
 

@@ -1,4 +1,4 @@
-import { type BatonError, RequestError, ServerError } from '@baton/errors';
+import { type BatonError, EngineDiedError, RequestError, ServerError } from '@baton/errors';
 import { type ConvertedModel, type HymbaConfig, openModel } from '@baton/hymba';
 import type { Runner, StateStep, Step } from './batch/runner.ts';
 import { checkStep } from './check-step.ts';
@@ -31,6 +31,7 @@ export class ModelRunner implements Runner<Slot> {
   readonly #config: HymbaConfig;
   readonly #pool: StatePool;
   readonly #graphs: ModelGraphs;
+  readonly #device: 'cpu' | 'cuda';
   /** Where every sequence begins: right after the meta tokens. */
   #start: readonly SavedPart[] = [];
 
@@ -45,20 +46,25 @@ export class ModelRunner implements Runner<Slot> {
     const { config } = converted;
     checkStateMemory(stateMemory, slotBytes(config, config.contextLength), config.contextLength);
     const pool = new StatePool(config, slots);
-    const runner = new ModelRunner(converted, pool, await ModelGraphs.open(converted, pool, options));
+    const graphs = await ModelGraphs.open(converted, pool, options);
+    const runner = new ModelRunner(converted, { pool, graphs, device: options.device ?? 'cpu' });
     onProgress('running the meta tokens');
     await runner.#runMetaTokens();
     return runner;
   }
 
-  private constructor({ config, fingerprint }: ConvertedModel, pool: StatePool, graphs: ModelGraphs) {
+  private constructor(
+    { config, fingerprint }: ConvertedModel,
+    parts: { readonly pool: StatePool; readonly graphs: ModelGraphs; readonly device: 'cpu' | 'cuda' },
+  ) {
     const { vocabularySize, contextLength } = config;
     this.layout = stateLayout(config);
     this.model = { fingerprint, vocabularySize, contextLength };
-    this.slots = pool.slots;
+    this.slots = parts.pool.slots;
     this.#config = config;
-    this.#pool = pool;
-    this.#graphs = graphs;
+    this.#pool = parts.pool;
+    this.#graphs = parts.graphs;
+    this.#device = parts.device;
   }
 
   slotBytes(tokens: number): number {
@@ -88,7 +94,8 @@ export class ModelRunner implements Runner<Slot> {
 
   /**
    * Steps of one token run first, as one batch, and then each longer one by itself. A step fails with `RequestError` for
-   * ids outside the vocabulary or the context, with `ServerError` where the runtime fails.
+   * ids outside the vocabulary or the context, with `ServerError` where the runtime fails at it alone. Throws
+   * `EngineDiedError` where the runtime is of no more use.
    */
   async runBatch(steps: readonly StateStep<Slot>[]): Promise<(Float32Array | BatonError)[]> {
     const results = new Map<StateStep<Slot>, Float32Array | BatonError>();
@@ -160,7 +167,11 @@ export class ModelRunner implements Runner<Slot> {
     }
   }
 
-  /** Notes, for each step of a run, its logits or what the run failed with. */
+  /**
+   * Notes, for each step of a run, its logits or what the run failed with. That is one sequence's own failure only where it
+   * ran alone and the runtime still computes: a GPU that failed once may do so for good, and of a batch's sequences,
+   * whose states the run has spoilt, nobody can say which is to blame. All of those can still go on elsewhere.
+   */
   async #attempt(
     steps: readonly StateStep<Slot>[],
     results: Map<StateStep<Slot>, Float32Array | BatonError>,
@@ -169,11 +180,22 @@ export class ModelRunner implements Runner<Slot> {
     try {
       for (const [index, logits] of (await run()).entries())
         results.set(steps[index] as StateStep<Slot>, logits);
-    } catch (error) {
-      for (const step of steps) {
-        const failure = `the model failed at position ${step.state.length}: ${String(error)}`;
-        results.set(step, new ServerError(failure, { cause: error }));
-      }
+    } catch (cause) {
+      const [step, ...others] = steps;
+      const failure = `the model failed at position ${step?.state.length}: ${String(cause)}`;
+      if (!step || others.length > 0 || this.#device !== 'cpu' || !(await this.#stillRuns(step.state)))
+        throw new EngineDiedError(failure, { cause });
+      results.set(step, new ServerError(failure, { cause }));
+    }
+  }
+
+  /** Whether the runtime can feed a token to `state`, which has room for one and is of no more use. */
+  async #stillRuns(state: Slot): Promise<boolean> {
+    try {
+      await this.#graphs.decode([{ state, ids: [0], rows: [] }]);
+      return true;
+    } catch {
+      return false;
     }
   }
 }

@@ -1,6 +1,6 @@
-import { ConfigurationError, ServerError } from '@baton/errors';
+import { ConfigurationError, EngineDiedError, ServerError } from '@baton/errors';
 import { exampleJob } from '@baton/protocol/testing';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { EngineRequest } from '../engine.ts';
 import { byteVocabulary } from '../testing/byte-vocabulary.ts';
 import { ScriptedRunner, type ScriptedRunnerOptions } from '../testing/scripted-runner.ts';
@@ -168,6 +168,19 @@ describe('the loop', () => {
     expect([outputsOf(events, 1), endsOf(events)]).toEqual([5, [1]]);
     expect(runner.used).toBe(0);
   });
+
+  it.each(['runBatch', 'exportState'] as const)(
+    'ends as a whole where %s finds the engine dead',
+    async (where) => {
+      const { runner, loop } = open();
+      const states = { every: 2, pageTokens: 1, from: 0 };
+      loop.add(0, { ...request({ tokens: 5 }), states });
+      loop.add(1, request({ tokens: 5 }));
+      await loop.step();
+      vi.spyOn(runner, where).mockRejectedValue(new EngineDiedError('the device is lost'));
+      await expect(loop.step()).rejects.toThrow('the device is lost');
+    },
+  );
 
   it('ends a request that cannot run, or has nothing to run, without a slot', async () => {
     const { runner, loop, finish } = open();

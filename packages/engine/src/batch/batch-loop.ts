@@ -1,4 +1,4 @@
-import { BatonError, ServerError } from '@baton/errors';
+import { BatonError, EngineDiedError, ServerError } from '@baton/errors';
 import { Grammars } from '@baton/grammar';
 import type { EngineCapacity, EngineOutput, EngineRequest, StepReport } from '../engine.ts';
 import type { TakeOver } from '../engine-runs.ts';
@@ -119,7 +119,7 @@ export class BatchLoop<State> {
     this.#followed.push({ id, tokens, takeOver });
   }
 
-  /** Schedule, run, postprocess. Gives all that happened since the last step. */
+  /** Schedule, run, postprocess. Gives all that happened since the last step. Throws what is not one sequence's failure. */
   async step(): Promise<RunEvent[]> {
     this.#steps++;
     this.#dropAborted();
@@ -297,6 +297,7 @@ export class BatchLoop<State> {
   }
 
   #fail(id: number, error: unknown): void {
+    if (error instanceof EngineDiedError) throw error;
     const failure = error instanceof BatonError ? error : new ServerError(String(error), { cause: error });
     this.#events.push({ type: 'failed', run: id, error: failure });
   }

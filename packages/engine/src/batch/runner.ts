@@ -15,7 +15,10 @@ export interface StateStep<State> extends Step {
   readonly state: State;
 }
 
-/** The model as the engine's loop sees it: `State` is what it remembers of one sequence, in a slot of its own. */
+/**
+ * The model as the engine's loop sees it: `State` is what it remembers of one sequence, in a slot of its own. Throws
+ * `EngineDiedError`, from wherever it notices, once nothing can run any more.
+ */
 export interface Runner<State> {
   readonly model: EngineModel;
   readonly layout: StateLayout;

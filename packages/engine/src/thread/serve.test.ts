@@ -1,7 +1,8 @@
-import { on } from 'node:events';
+import { on, once } from 'node:events';
 import { MessageChannel } from 'node:worker_threads';
+import { EngineDiedError } from '@baton/errors';
 import { exampleJob } from '@baton/protocol/testing';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BatchLoop } from '../batch/batch-loop.ts';
 import type { EngineRequest } from '../engine.ts';
 import { byteVocabulary } from '../testing/byte-vocabulary.ts';
@@ -80,6 +81,19 @@ describe('serve', () => {
     const [first, ...rest] = (await messages(endOf(1))).flat();
     expect(first).toMatchObject({ type: 'failed', run: 0, failure: { type: 'request', param: 'prompt' } });
     expect(rest).toHaveLength(4);
+  });
+
+  it('fails, rather than any sequence, once the runner finds the engine dead', async () => {
+    vi.spyOn(runner, 'runBatch').mockRejectedValue(new EngineDiedError('the device is lost'));
+    const failed = expect(served).rejects.toThrow('the device is lost');
+    const told = vi.fn();
+    channel.port2.on('message', told);
+    for (const run of [0, 1]) send({ type: 'generate', run, request: request(3) });
+    await failed;
+    served = Promise.resolve();
+    channel.port1.close();
+    await once(channel.port2, 'close');
+    expect(told).not.toHaveBeenCalled();
   });
 
   it('ends with close, even in the middle of a sequence', async () => {

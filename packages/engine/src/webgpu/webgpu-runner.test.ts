@@ -1,11 +1,17 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CheckpointError, ConfigurationError, MessageError, RequestError } from '@baton/errors';
+import {
+  CheckpointError,
+  ConfigurationError,
+  EngineDiedError,
+  MessageError,
+  RequestError,
+} from '@baton/errors';
 import { buildFloat16Probe, convert, graphFiles } from '@baton/hymba';
 import { exampleJob } from '@baton/protocol/testing';
 import { goldenCheckpoint, goldenNames } from '@baton/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { deviceProblem } from '../device.ts';
 import { ModelRunner } from '../model-runner.ts';
 import {
@@ -16,6 +22,7 @@ import {
   readExpected,
   tolerance,
 } from '../testing/golden-data.ts';
+import { sessionPrototype } from '../testing/session-prototype.ts';
 import { createEngine } from '../threaded-engine.ts';
 import { openOnGpu } from './open-on-gpu.ts';
 import { WebGpuRunner } from './webgpu-runner.ts';
@@ -176,6 +183,17 @@ describe.skipIf(missing)(`a sequence on WebGPU${reason}`, () => {
     await runner.run(lone, { ids: [9, 8], rows: [] });
     expect(await runner.run(lone, { ids: [7], rows: [0] })).toEqual(beside);
     runner.freeState(lone);
+  });
+
+  it('ends the engine where the GPU fails, in a step of any kind and while a state is read', async () => {
+    const state = runner.newState();
+    const lost = vi.spyOn(sessionPrototype, 'run').mockRejectedValue(new Error('device lost'));
+    for (const ids of [[5, 6], [5]]) {
+      await expect(runner.runBatch([{ state, ids, rows: [] }])).rejects.toThrow(EngineDiedError);
+    }
+    await expect(runner.exportState(state)).rejects.toThrow(EngineDiedError);
+    lost.mockRestore();
+    runner.freeState(state);
   });
 
   it('gets a slot only where one is free', () => {

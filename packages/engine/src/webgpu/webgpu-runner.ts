@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { BatonError, ConfigurationError, ServerError } from '@baton/errors';
+import { type BatonError, ConfigurationError, EngineDiedError, RequestError } from '@baton/errors';
 import {
   buildFloat16Probe,
   type ConvertedModel,
@@ -147,6 +147,10 @@ export class WebGpuRunner implements Runner<GpuSequence> {
     this.freeState(state);
   }
 
+  /**
+   * A step fails with `RequestError` for ids outside the vocabulary or the context. Throws `EngineDiedError` for any failure
+   * of the GPU: one that was lost, or has no memory left, would fail every sequence from then on.
+   */
   async runBatch(steps: readonly StateStep<GpuSequence>[]): Promise<(Float32Array | BatonError)[]> {
     const results = new Map<StateStep<GpuSequence>, Float32Array | BatonError>();
     const batch: StateStep<GpuSequence>[] = [];
@@ -157,34 +161,33 @@ export class WebGpuRunner implements Runner<GpuSequence> {
     const checked = await Promise.all(
       batch.map(async (step) => {
         const failure = await settled(async () => checkStep(this.#config, step.state.length, step.ids));
-        if (failure instanceof BatonError) results.set(step, failure);
-        return failure instanceof BatonError ? [] : [step];
+        if (failure instanceof RequestError) results.set(step, failure);
+        return failure instanceof RequestError ? [] : [step];
       }),
     );
     const sound = checked.flat();
     if (sound.length > 0) {
-      const logits = await settled(() => this.#decode(sound));
-      for (const [index, step] of sound.entries())
-        results.set(step, logits instanceof BatonError ? logits : (logits[index] ?? new Float32Array()));
+      const logits = await onGpu(() => this.#decode(sound));
+      for (const [index, step] of sound.entries()) results.set(step, logits[index] ?? new Float32Array());
     }
     return steps.map((step) => results.get(step) ?? new Float32Array());
   }
 
   /**
    * One step of one sequence, which is left as it was where the step is refused: with `RequestError` for ids outside the
-   * vocabulary or the context. Where the runtime fails, with `ServerError`, its state is of no more use.
+   * vocabulary or the context. Throws `EngineDiedError` where the GPU fails.
    */
   async run(state: GpuSequence, step: Step): Promise<Float32Array> {
     checkStep(this.#config, state.length, step.ids);
-    if (step.ids.length > 1) return this.#prefill(this.#own(state), step);
-    const [logits = new Float32Array()] = await this.#decode([{ ...step, state }]);
+    if (step.ids.length > 1) return onGpu(() => this.#prefill(this.#own(state), step));
+    const [logits = new Float32Array()] = await onGpu(() => this.#decode([{ ...step, state }]));
     return logits;
   }
 
   async exportState(state: GpuSequence, from = 0): Promise<StateDelta> {
     const { metaTokens } = this.#config;
     const own = this.#own(state);
-    const memory = await this.#states.read(own, metaTokens + from);
+    const memory = await onGpu(() => this.#states.read(own, metaTokens + from));
     return { fingerprint: this.model.fingerprint, tokens: own.length - metaTokens, from, ...memory };
   }
 
@@ -278,24 +281,26 @@ export class WebGpuRunner implements Runner<GpuSequence> {
   ): Promise<Float32Array> {
     // No output can be empty on a GPU, so that a row is asked for where none is.
     const rows = wanted.length > 0 ? wanted : [0];
-    const outputs = await graph
-      .run(
-        { ...past, ...stepInputs(this.#config, this.#rows, sequences, rows) },
-        { ...next, [graphNames.logits]: null },
-      )
-      .catch((error: unknown) => {
-        throw new ServerError(`the model failed on the GPU: ${String(error)}`);
-      });
+    const outputs = await graph.run(
+      { ...past, ...stepInputs(this.#config, this.#rows, sequences, rows) },
+      { ...next, [graphNames.logits]: null },
+    );
     const { data } = tensorOf(outputs[graphNames.logits], graphNames.logits);
-    if (!(data instanceof Float32Array)) throw new ServerError('the model gave no float32 logits');
+    if (!(data instanceof Float32Array)) throw new TypeError('the model gave no float32 logits');
     return wanted.length > 0 ? data : new Float32Array();
   }
 }
 
-/** A failure that one sequence's client is told of, as a value. */
-async function settled<Result>(run: () => Promise<Result>): Promise<Result | BatonError> {
+/** A refusal, which one sequence's client is told of, as a value. */
+async function settled<Result>(run: () => Promise<Result>): Promise<Result | RequestError> {
   return run().catch((error: unknown) => {
-    if (error instanceof BatonError) return error;
+    if (error instanceof RequestError) return error;
     throw error;
+  });
+}
+
+async function onGpu<Result>(work: () => Promise<Result>): Promise<Result> {
+  return work().catch((cause: unknown) => {
+    throw new EngineDiedError(`the GPU failed: ${String(cause)}`, { cause });
   });
 }
