@@ -110,7 +110,7 @@ export const variables = {
     )
     .transform((keys) => keys.split(','))
     .optional(),
-  /** How much a snapshot keeps: exact (every bit), int8, or compact (4 bits a recent key or value, 2.5 an old one). */
+  /** How much a snapshot keeps: exact (every bit), int8, or compact (4 bits a recent key or value, 2.7 an old one). */
   BATON_SNAPSHOT_CODEC: z
     .enum(['exact', 'int8', 'compact'], 'must be exact, int8 or compact')
     .default('exact'),

@@ -27,6 +27,6 @@ export type Lossy = Exclude<PageTier, 'exact'>;
  */
 export const quantisers: Readonly<Record<Lossy, Readonly<Record<'rows' | 'recurrent', Quantiser>>>> = {
   int8: { rows: eightBits(0.025, fineScale), recurrent: sixteenBits },
-  compact: { rows: eightBits(0.27, coarseScale), recurrent: eightBits(0.05, fineScale) },
-  coarse: { rows: eightBits(0.8, coarseScale), recurrent: eightBits(0.05, fineScale) },
+  compact: { rows: eightBits(0.252, coarseScale), recurrent: eightBits(0.049, fineScale) },
+  coarse: { rows: eightBits(0.66, coarseScale), recurrent: eightBits(0.049, fineScale) },
 };
