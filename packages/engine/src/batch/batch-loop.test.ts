@@ -4,6 +4,7 @@ import { describe, expect, it, vi } from 'vitest';
 import type { EngineRequest } from '../engine.ts';
 import { byteVocabulary } from '../testing/byte-vocabulary.ts';
 import { ScriptedRunner, type ScriptedRunnerOptions } from '../testing/scripted-runner.ts';
+import { scriptedState } from '../testing/scripted-state.ts';
 import { BatchLoop, type RunEvent } from './batch-loop.ts';
 import type { BatchOptions } from './settings.ts';
 
@@ -69,6 +70,40 @@ describe('the loop', () => {
     loop.add(1, request({ prompt: 12, tokens: 2 }));
     await finish();
     expect(runner.steps.slice(0, 9)).toEqual([[1], [1], [4], [1], [4], [1], [4], [1, 1], [1]]);
+  });
+
+  it('restores one state a step, in the place of a chunk while streams wait, in turns with chunks', async () => {
+    const { runner, loop, finish } = open({ slots: 8, prefillChunk: 8 });
+    const restored = vi.spyOn(runner, 'importState');
+    const resume = [scriptedState(promptOf(10), 0, '')];
+    const add = (run: number, prompt: number) => loop.add(run, { ...request({ prompt }), resume });
+    for (const run of [0, 1]) add(run, 40);
+    const ends: number[] = [];
+    /** What a step does: how many states it restores, and what it feeds. */
+    const step = async () => {
+      const [states, runs] = [restored.mock.calls.length, runner.steps.length];
+      ends.push(...endsOf(await loop.step()));
+      return [restored.mock.calls.length - states, ...runner.steps.slice(runs)];
+    };
+    // No stream waits.
+    expect([await step(), await step()]).toEqual([
+      [1, [8]],
+      [1, [8]],
+    ]);
+    for (const run of [0, 1]) loop.abort(run);
+    loop.add(2, request({ tokens: 100 }));
+    expect(await step()).toEqual([0, [1]]);
+    for (const run of [3, 4, 5]) add(run, 18);
+    loop.add(6, request({ prompt: 6 }));
+    expect([await step(), await step(), await step(), await step(), await step(), await step()]).toEqual([
+      [1, [1]],
+      [0, [1], [4]],
+      [1, [1]],
+      [0, [1], [4]],
+      [1, [1, 1]],
+      [0, [1, 1], [4]],
+    ]);
+    expect([...ends, ...endsOf(await finish())].sort()).toEqual([2, 3, 4, 5, 6]);
   });
 
   it('prefills in whole chunks while no stream waits for it', async () => {

@@ -52,6 +52,8 @@ export class BatchLoop<State> {
    * each would otherwise come first again and again.
    */
   readonly #lastChunks = new Map<string, number>();
+  /** Whether restoring a state took the place of the last step's chunk. */
+  #restored = false;
   #arrivals = 0;
   #steps = 0;
   #sampled = 0;
@@ -130,12 +132,13 @@ export class BatchLoop<State> {
       this.#note({ decoding: 0, decodeMs: 0, prefilled: 0, prefillMs: 0 });
       return this.#events.splice(0);
     }
-    this.#admit();
+    this.#restored = this.#admit();
 
     const lastChunkOf = (tenant: string) => this.#lastChunks.get(tenant) ?? 0;
     const plan = schedule([...this.#running.keys()], this.#settings, this.#pace.tokens, lastChunkOf);
     const { decoding } = plan;
-    const prefilling = plan.prefilling.map(({ entry, tokens }) => ({
+    const chunks = this.#restored ? [] : plan.prefilling;
+    const prefilling = chunks.map(({ entry, tokens }) => ({
       entry,
       tokens: entry.states.limit(entry.sequence.fed, tokens),
     }));
@@ -237,12 +240,22 @@ export class BatchLoop<State> {
     return nextToAdmit(this.#waiting, [...this.#running.keys()], this.#settings, slotBytes);
   }
 
-  #admit(): void {
+  /**
+   * Gives slots to those whose turn it is, and restores one state at most, which takes about as long as a chunk. Gives
+   * whether that is to take the place of this step's chunk: while streams wait for it. Chunks and states take turns then.
+   */
+  #admit(): boolean {
+    const running = [...this.#running.keys()];
+    const streams = running.some(({ pending }) => pending === 1);
+    const prompts = running.some(({ pending }) => pending > 1);
+    let mayRestore = !(streams && prompts && this.#restored);
+    let restored = false;
     for (;;) {
       const next = this.#nextToAdmit();
-      if (next === null) return;
-      this.#waiting = this.#waiting.filter((run) => run !== next);
+      if (next === null) return restored;
       const { resume } = next.request;
+      if (resume && !mayRestore) return restored;
+      this.#waiting = this.#waiting.filter((run) => run !== next);
       try {
         this.#running.set(
           next,
@@ -251,6 +264,10 @@ export class BatchLoop<State> {
       } catch (error) {
         this.#fail(next.id, error);
       }
+      if (!resume) continue;
+      mayRestore = false;
+      restored = streams;
+      if (streams) this.#noteChunk(next.tenant);
     }
   }
 
