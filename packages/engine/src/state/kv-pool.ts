@@ -1,5 +1,6 @@
 import { type HymbaConfig, type KvCacheSpec, maskedBias } from '@baton/hymba';
 import { CacheRows } from './cache-rows.ts';
+import { Columns } from './columns.ts';
 import { sharedFloats } from './shared-floats.ts';
 import { SlotArray } from './slot-array.ts';
 import { bucketOf } from './state-size.ts';
@@ -24,12 +25,14 @@ export class KvPool extends CacheRows {
   /** What a decode step adds to its scores, [slots, capacity + 1]: 0 for each row that is filled and for the new token. */
   readonly decodeBias: SlotArray;
   readonly #config: HymbaConfig;
+  readonly #columns: Columns;
   #capacity: number;
 
   constructor(kind: KvCacheSpec['kind'], config: HymbaConfig, slots: number) {
     super(kind, config);
     const { kvHeads, keySize, valueSize } = config;
     this.#config = config;
+    this.#columns = new Columns(valueSize);
     this.#capacity = bucketOf(1, this.limit);
     const array = (rowSize: number) => new SlotArray(slots, this.#capacity * rowSize, this.limit * rowSize);
     const cache = (): KvCache => ({ keys: array(kvHeads * keySize), values: array(kvHeads * valueSize) });
@@ -95,10 +98,8 @@ export class KvPool extends CacheRows {
         const block = slot * kvHeads + head;
         const from = (item * kvHeads + head) * count + at;
         copy(rows.keys, from * keySize, keys, (block * this.#capacity + row) * keySize, length * keySize);
-        for (let i = 0; i < valueSize; i++) {
-          const to = (block * valueSize + i) * this.#capacity + row;
-          for (let n = 0; n < length; n++) values[to + n] = rows.values[(from + n) * valueSize + i] as number;
-        }
+        const to = block * valueSize * this.#capacity + row;
+        this.#columns.write(values, to, this.#capacity, rows.values, from * valueSize, length);
       }
     });
   }
@@ -122,11 +123,8 @@ export class KvPool extends CacheRows {
         const block = slot * kvHeads + head;
         const to = head * count + at;
         copy(cache.keys.data, (block * this.#capacity + row) * keySize, keys, to * keySize, length * keySize);
-        for (let i = 0; i < valueSize; i++) {
-          const from = (block * valueSize + i) * this.#capacity + row;
-          for (let n = 0; n < length; n++)
-            values[(to + n) * valueSize + i] = cache.values.data[from + n] as number;
-        }
+        const from = block * valueSize * this.#capacity + row;
+        this.#columns.read(cache.values.data, from, this.#capacity, values, to * valueSize, length);
       }
     });
     return { count, keys, values };
