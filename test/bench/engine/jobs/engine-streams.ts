@@ -1,4 +1,4 @@
-import { createEngine, type Engine } from '@baton/engine';
+import { createEngine, type Engine, type SessionState } from '@baton/engine';
 import type { Sampling } from '@baton/protocol';
 import type { Choice, Effort } from './messages.ts';
 
@@ -35,16 +35,18 @@ const otherwise: Omit<Sampling, 'max_tokens' | 'temperature' | 'top_p'> = {
 
 let sequences = 0;
 
-/** The tokens of one generation, as they come, until the context is full. */
+/** The tokens of one generation, as they come, until the context is full; one that goes on from `resume`, if given. */
 export async function* streamOf(
   engine: Engine,
   prompt: readonly number[],
   choice: Choice = 'greedy',
+  resume?: SessionState,
 ): AsyncGenerator<number> {
   const abort = new AbortController();
   const request = {
     id: `bench-${sequences++}`,
     prompt,
+    ...(resume && { resume }),
     tenant: 'bench',
     replay: [],
     replayTextLength: 0,

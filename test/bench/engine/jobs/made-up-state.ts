@@ -1,4 +1,4 @@
-import type { SessionState } from '@baton/engine';
+import { type SessionState, sharedFloats } from '@baton/engine';
 import type { HymbaConfig } from '@baton/hymba';
 
 /**
@@ -7,7 +7,11 @@ import type { HymbaConfig } from '@baton/hymba';
  */
 export function madeUpState(config: HymbaConfig, fingerprint: string, tokens: number): SessionState {
   const { kvHeads, keySize, valueSize, convKernel, innerSize, stateSize, layers, slidingWindow } = config;
-  const noise = (length: number) => Float32Array.from({ length }, (_, i) => 0.1 * Math.sin(i));
+  const noise = (length: number) => {
+    const values = sharedFloats(length);
+    for (let i = 0; i < length; i++) values[i] = 0.1 * Math.sin(i);
+    return values;
+  };
   const perLayer = (length: number) => {
     const values = noise(length);
     return Array.from({ length: layers }, () => values);

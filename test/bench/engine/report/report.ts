@@ -25,7 +25,7 @@ const titles: Readonly<Record<Part, string>> = {
   decode: 'Decode: one token for each sequence of a batch',
   prefill: 'Prefill of one prompt',
   serving: 'The engine on its own thread, greedy and with top-p',
-  interference: 'Running streams while a long prompt is prefilled',
+  interference: 'Running streams while a long prompt is prefilled, and while sessions are restored',
   peers: 'What else runs models from TypeScript',
 };
 
