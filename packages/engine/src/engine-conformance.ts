@@ -136,15 +136,23 @@ export function describeEngineConformance(
       expect(tokens).toBe(40);
     });
 
-    it('ends a wait when aborted', async () => {
+    it('ends a wait when aborted, and gives no slot to what waited', async () => {
+      // They hold their slots as long as nobody takes over, and so would the one that waits.
+      const standBy = (signal: AbortSignal) =>
+        engine.standBy(requestOf(), signal).outputs[Symbol.asyncIterator]();
+      const holders = Array.from({ length: engine.capacity.slots }, () => new AbortController());
+      for (const { signal } of holders) {
+        expect((await standBy(signal).next()).value).toEqual({ kind: 'caught up' });
+      }
       const controller = new AbortController();
-      const long = { sampling: { ignore_eos: true, max_tokens: 200 } };
-      const first = generate(long)[Symbol.asyncIterator]();
-      await first.next();
-      const waiting = Array.fromAsync(generate(long, controller.signal));
+      const waiting = standBy(controller.signal).next();
+      const next = run({ sampling: { max_tokens: 2 } });
       controller.abort();
-      expect(await waiting).toEqual([]);
-      await first.return?.();
+      expect(await waiting).toEqual({ done: true, value: undefined });
+      // The only slot that comes free is for the one behind it.
+      holders[0]?.abort();
+      expect((await next).tokens.length).toBeGreaterThan(0);
+      for (const holder of holders) holder.abort();
     });
 
     const states = { every: 5, at: [2], pageTokens: 4, from: 0 };
