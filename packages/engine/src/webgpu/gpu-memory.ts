@@ -54,15 +54,33 @@ export class GpuMover {
   /** States before everything. */
   async allocate(sequences: number, capacity: Capacity): Promise<GpuMemory> {
     const tensors = new Map<string, Tensor>();
-    for (const state of this.#states) {
-      const dims = dimsOf(state, sequences, capacity);
-      const { filled } = await this.#sessions.fill.run({
-        value: new Tensor('float32', Float32Array.of(state.blank), [1]),
-        size: new Tensor('int64', BigInt64Array.of(BigInt(product(dims))), [1]),
-      });
-      tensors.set(state.past, viewOf(tensorOf(filled, state.past), dims));
-    }
+    for (const state of this.#states) tensors.set(state.past, await this.#blank(state, sequences, capacity));
     return { sequences, capacity, tensors };
+  }
+
+  /**
+   * Why the GPU cannot hold states of so many sequences at once, for each number given, or null where it can. Tries it, with
+   * a copy of the largest state on top, as `grow` makes one.
+   */
+  async problemWith(numbers: readonly number[], capacity: Capacity): Promise<string | null> {
+    const taken: Tensor[] = [];
+    const take = async (state: WebGpuState, sequences: number) => {
+      const tensor = await this.#blank(state, sequences, capacity);
+      taken.push(tensor);
+      return tensor.size;
+    };
+    try {
+      let largest = 0;
+      for (const sequences of numbers) {
+        for (const state of this.#states) largest = Math.max(largest, await take(state, sequences));
+      }
+      taken.push(await this.#filled(0, [largest]));
+      return null;
+    } catch (error) {
+      return String(error);
+    } finally {
+      for (const tensor of taken) tensor.dispose();
+    }
   }
 
   /** The same states with room for more rows; gives back the memory that they had. */
@@ -148,6 +166,18 @@ export class GpuMover {
 
   async close(): Promise<void> {
     for (const session of Object.values(this.#sessions)) await session.release();
+  }
+
+  #blank(state: WebGpuState, sequences: number, capacity: Capacity): Promise<Tensor> {
+    return this.#filled(state.blank, dimsOf(state, sequences, capacity));
+  }
+
+  async #filled(value: number, dims: readonly number[]): Promise<Tensor> {
+    const { filled } = await this.#sessions.fill.run({
+      value: new Tensor('float32', Float32Array.of(value), [1]),
+      size: new Tensor('int64', BigInt64Array.of(BigInt(product(dims))), [1]),
+    });
+    return viewOf(tensorOf(filled, 'filled'), dims);
   }
 
   #outputs(memory: GpuMemory): Record<string, Tensor> {

@@ -1,3 +1,4 @@
+import { ConfigurationError } from '@baton/errors';
 import type { HymbaConfig } from '@baton/hymba';
 import type { SequenceMemory } from '../state/session-state.ts';
 import type { SavedPart } from '../state/state-pool.ts';
@@ -39,9 +40,22 @@ export class GpuStates {
   /** Whose state lies on the desk and is newer there than in its slot. */
   #atDesk: OwnSequence | null = null;
 
-  /** `slots` sequences, before everything. */
+  /**
+   * `slots` sequences, before everything. Throws `ConfigurationError` where the GPU could not hold so many of full length:
+   * rather at once than when the first sequence gets long.
+   */
   static async open(config: HymbaConfig, rows: RowsByKind, slots: number): Promise<GpuStates> {
     const mover = await GpuMover.open(config);
+    const full = capacityFor(rows, config.metaTokens + config.contextLength);
+    const problemWith = (slots: number) => mover.problemWith([slots, 1, 1], full);
+    const problem = await problemWith(slots);
+    if (problem !== null) {
+      const fitting = await mostThat(async (slots) => (await problemWith(slots)) === null, slots - 1);
+      throw new ConfigurationError(
+        `BATON_SLOTS is ${slots}, but this GPU has no room for the states of so many sequences of ${config.contextLength} tokens; ` +
+          `${fitting > 0 ? `it must be at most ${fitting}` : 'it has none for one either: set BATON_DEVICE to cpu'}. ONNX Runtime says: ${problem}`,
+      );
+    }
     const capacity = capacityFor(rows, config.metaTokens + 1);
     const memory = (sequences: number) => mover.allocate(sequences, capacity);
     const [all, desk, start] = [await memory(slots), await memory(1), await memory(1)];
@@ -151,4 +165,15 @@ export class GpuStates {
     if (this.#atDesk) await this.#mover.put(this.#desk, this.#all, this.#atDesk.slot);
     this.#atDesk = null;
   }
+}
+
+/** The largest number from 1 to `most` that `fits`, as all below it do; 0 where none does. */
+async function mostThat(fits: (count: number) => Promise<boolean>, most: number): Promise<number> {
+  let [low, high] = [0, most];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (await fits(middle)) low = middle;
+    else high = middle - 1;
+  }
+  return low;
 }

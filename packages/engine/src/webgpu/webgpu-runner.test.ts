@@ -11,6 +11,7 @@ import {
 import { buildFloat16Probe, convert, graphFiles } from '@baton/hymba';
 import { exampleJob } from '@baton/protocol/testing';
 import { goldenCheckpoint, goldenNames } from '@baton/testing';
+import type { InferenceSession } from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { deviceProblem } from '../device.ts';
 import { ModelRunner } from '../model-runner.ts';
@@ -211,6 +212,26 @@ describe.skipIf(missing)(`a sequence on WebGPU${reason}`, () => {
     await cut.close();
     const opening = WebGpuRunner.open(model, { slots: 8, stateMemory: 2.9 * full });
     await expect(opening).rejects.toThrow(ConfigurationError);
+  });
+
+  it.each([
+    { rows: 3 * 132, advice: 'it must be at most 3' },
+    { rows: 100, advice: 'it has none for one either' },
+  ])('is refused at once where a piece of memory cannot have $rows rows', async ({ rows, advice }) => {
+    // The largest: three KV heads with values of 32.
+    const most = BigInt(rows * 3 * 32);
+    const { run } = sessionPrototype;
+    vi.spyOn(sessionPrototype, 'run').mockImplementation(function (this: InferenceSession, ...given) {
+      const [size] = ((given[0] as InferenceSession.OnnxValueMapType)['size']?.data ?? []) as BigInt64Array;
+      if (size !== undefined && size > most) throw new Error('the buffer is too large');
+      return (run as (...given: unknown[]) => Promise<InferenceSession.ReturnType>).apply(this, given);
+    });
+    const opening = WebGpuRunner.open(join(folder, 'model'), { slots: 8 });
+    const failure = await opening.catch((error: unknown) => error);
+    vi.restoreAllMocks();
+    expect(failure).toBeInstanceOf(ConfigurationError);
+    expect(String(failure)).toMatch(/BATON_SLOTS is 8, .* of 128 tokens; .* the buffer is too large/);
+    expect(String(failure)).toContain(advice);
   });
 
   it('runs in an engine beside others', async () => {

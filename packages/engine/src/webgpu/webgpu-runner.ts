@@ -63,7 +63,8 @@ export class WebGpuRunner implements Runner<GpuSequence> {
   /**
    * Opens a converted model's folder. Throws `CheckpointError` for one that is damaged, or that has an operator which
    * would not run on the GPU, `ConfigurationError` for one with int8 weights, or with a float16 KV cache
-   * where the GPU has no float16, and where the state memory has no room for one sequence of full length.
+   * where the GPU has no float16, where the state memory has no room for one sequence of full length, and where the GPU has
+   * none for those of all slots.
    */
   static async open(folder: string, options: WebGpuRunnerOptions = {}): Promise<WebGpuRunner> {
     const { stateMemory = Number.POSITIVE_INFINITY, chunk = 256, profile, onProgress = () => {} } = options;
