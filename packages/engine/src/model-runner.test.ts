@@ -7,6 +7,7 @@ import { goldenCheckpoint } from '@baton/testing';
 import { InferenceSession } from 'onnxruntime-node';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ModelRunner } from './model-runner.ts';
+import { SlotArray } from './state/slot-array.ts';
 import { sessionPrototype } from './testing/session-prototype.ts';
 
 let folder: string;
@@ -62,6 +63,66 @@ describe('a step', () => {
     await runner.run(runner.newState(), { ids: [1, 2, 3, 4], rows: [] });
     const beside = await runner.run(state, { ids: [7], rows: [0] });
     expectClose(beside, alone);
+  });
+});
+
+describe('streams beside a sequence', () => {
+  // With the 4 meta tokens more rows than the 128 that caches begin with.
+  const prompt = Array.from({ length: 128 }, (_, i) => i);
+  afterEach(() => vi.restoreAllMocks());
+
+  it.each([
+    { title: 'that begins', begin: (other: ModelRunner) => other.newState({ prompt, replay: [] }), fed: 0 },
+    {
+      title: 'that replays',
+      begin: (other: ModelRunner) => other.newState({ prompt: prompt.slice(0, 9), replay: prompt.slice(9) }),
+      fed: 0,
+    },
+    {
+      title: 'that is restored',
+      begin: async (other: ModelRunner) => {
+        const before = other.newState();
+        await other.run(before, { ids: prompt.slice(0, 7), rows: [] });
+        const state = [await other.exportState(before)];
+        other.freeState(before);
+        return other.importState(state, { prompt, replay: [] });
+      },
+      fed: 7,
+    },
+  ])('$title do not wait for arrays to move while it is fed', async ({ begin, fed }) => {
+    const other = await ModelRunner.open(join(folder, 'model'), { threads: 1, slots: 2 });
+    const stream = other.newState();
+    const resize = vi.spyOn(SlotArray.prototype, 'resize');
+    const state = await begin(other);
+    expect(resize).toHaveBeenCalled();
+    resize.mockClear();
+    for (let from = fed; from < prompt.length; from += 40) {
+      await other.run(state, { ids: prompt.slice(from, from + 40), rows: [] });
+      await other.run(stream, { ids: [5], rows: [0] });
+    }
+    expect(resize).not.toHaveBeenCalled();
+    await other.close();
+  });
+
+  it('do not pay for copies of outputs that pile up: each is freed at once, also while the model opens', async () => {
+    const copies: unknown[] = [];
+    const { run } = sessionPrototype;
+    vi.spyOn(sessionPrototype, 'run').mockImplementation(async function (this: InferenceSession, ...given) {
+      const found = await (run as (...given: unknown[]) => Promise<InferenceSession.ReturnType>).apply(
+        this,
+        given,
+      );
+      copies.push(...Object.values(found).map(({ data }) => data));
+      return found;
+    });
+    const other = await ModelRunner.open(join(folder, 'model'), { threads: 1 });
+    const state = other.newState();
+    await other.run(state, { ids: [5, 6], rows: [0] });
+    await other.run(state, { ids: [7], rows: [0] });
+    // Of each run the logits, new rows of three caches and the states of the layers.
+    expect(copies.length).toBeGreaterThan(3 * 7);
+    for (const copy of copies) expect((copy as Float32Array<ArrayBuffer>).buffer.detached).toBe(true);
+    await other.close();
   });
 });
 

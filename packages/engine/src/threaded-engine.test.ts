@@ -9,6 +9,7 @@ import { exampleJob } from '@baton/protocol/testing';
 import { tinyStoriesCheckpoint } from '@baton/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeEngineConformance } from './engine-conformance.ts';
+import type { ThreadOptions } from './thread/messages.ts';
 import { createEngine, ThreadedEngine } from './threaded-engine.ts';
 
 let folder: string;
@@ -58,6 +59,21 @@ describe('ThreadedEngine', () => {
     await waiting;
     expect(await engine.died).toBeInstanceOf(EngineDiedError);
     await expect(Array.fromAsync(engine.generate(request, never))).rejects.toThrow(EngineDiedError);
+    await engine.close();
+  });
+
+  it('has run both graphs, over a chunk and over a token, when it is ready', async () => {
+    const stages: string[] = [];
+    const thread = new Worker(new URL('./thread/model-thread.ts', import.meta.url), {
+      workerData: { modelDir, threads: 1, prefillChunk: 24 } satisfies ThreadOptions,
+      execArgv: ['--import', new URL('./testing/tell-runs.ts', import.meta.url).href],
+    });
+    const engine = await ThreadedEngine.over(thread, (stage) => stages.push(stage));
+    expect(stages.slice(stages.indexOf('warming up'))).toEqual([
+      'warming up',
+      'tokens run: 24',
+      'tokens run: 1',
+    ]);
     await engine.close();
   });
 
