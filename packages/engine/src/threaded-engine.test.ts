@@ -62,6 +62,22 @@ describe('ThreadedEngine', () => {
     await engine.close();
   });
 
+  it('dies with its device, so that what runs and what comes can go on elsewhere', async () => {
+    const thread = new Worker(new URL('./thread/model-thread.ts', import.meta.url), {
+      workerData: { modelDir, threads: 1 } satisfies ThreadOptions,
+      execArgv: ['--import', new URL('./testing/lose-device.ts', import.meta.url).href],
+    });
+    const engine = await ThreadedEngine.over(thread);
+    const running = engine.generate(request, never);
+    await running.next();
+    const fatal = Array.fromAsync(engine.generate({ ...request, prompt: [5, 77] }, never));
+    await expect(fatal).rejects.toThrow(EngineDiedError);
+    await expect(Array.fromAsync(running)).rejects.toThrow('the device is lost');
+    expect(await engine.died).toBeInstanceOf(EngineDiedError);
+    await expect(Array.fromAsync(engine.generate(request, never))).rejects.toThrow(EngineDiedError);
+    await engine.close();
+  });
+
   it('has run both graphs, over a chunk and over a token, when it is ready', async () => {
     const stages: string[] = [];
     const thread = new Worker(new URL('./thread/model-thread.ts', import.meta.url), {
