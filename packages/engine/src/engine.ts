@@ -97,7 +97,7 @@ export interface EngineCapacity {
   readonly stepTokens: number;
   /** Bytes of state of one sequence: without tokens, and with the whole context. */
   readonly stateBytes: { readonly empty: number; readonly full: number };
-  /** Bytes that the states of all sequences can come to take. */
+  /** Bytes that the states of all sequences can come to take, with what is kept for the next ones. */
   readonly stateBytesLimit: number;
 }
 
@@ -111,7 +111,7 @@ export interface StepReport {
   readonly prefillMs: number;
   /** Tokens that were sampled. */
   readonly sampled: number;
-  /** Bytes that the states of what runs take. */
+  /** Bytes that the states of what runs take; what is kept of earlier ones' for the next is not counted. */
   readonly stateBytes: number;
 }
 

@@ -13,7 +13,7 @@ import { slotBytes } from './state/state-size.ts';
 export interface ModelRunnerOptions extends ModelGraphsOptions {
   /** Sequences that it has room for; their memory is taken as they grow. */
   readonly slots?: number;
-  /** Bytes that their states may take. */
+  /** Bytes that their states may take: to be kept to, by `slotBytes`, by whoever asks for them. */
   readonly stateMemory?: number;
 }
 
@@ -45,7 +45,7 @@ export class ModelRunner implements Runner<Slot> {
     const converted = await openModel(folder);
     const { config } = converted;
     checkStateMemory(stateMemory, slotBytes(config, config.contextLength), config.contextLength);
-    const pool = new StatePool(config, slots);
+    const pool = new StatePool(config, slots, stateMemory);
     const graphs = await ModelGraphs.open(converted, pool, options);
     const runner = new ModelRunner(converted, { pool, graphs, device: options.device ?? 'cpu' });
     onProgress('running the meta tokens');

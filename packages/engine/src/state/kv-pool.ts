@@ -50,22 +50,33 @@ export class KvPool extends CacheRows {
     return [...this.caches.values()].flatMap(({ keys, values }) => [keys, values]).concat(this.decodeBias);
   }
 
-  /**
-   * Makes room for sequences of `longest` positions, or gives up what is more than `slack` times that; `lengths` are those
-   * of the slots in use. True where the arrays moved.
-   */
-  fit(longest: number, slack: number, lengths: readonly number[]): boolean {
+  /** Rows to have for sequences of `longest` positions: no fewer than there are, unless they are over `slack` times as many. */
+  capacityFor(longest: number, slack: number): number {
     const needed = bucketOf(Math.max(1, Math.min(longest, this.limit)), this.limit);
-    if (needed <= this.#capacity && needed * slack >= this.#capacity) return false;
+    return needed <= this.#capacity && needed * slack >= this.#capacity ? this.#capacity : needed;
+  }
+
+  /** Bytes that the arrays take once `used` slots with room for `capacity` rows have been in use. */
+  bytesWith(capacity: number, used: number): number {
+    const { kvHeads, keySize, valueSize } = this.#config;
+    let bytes = this.decodeBias.bytesWith(capacity + 1, used);
+    for (const { keys, values } of this.caches.values()) {
+      bytes += keys.bytesWith(kvHeads * capacity * keySize, used);
+      bytes += values.bytesWith(kvHeads * valueSize * capacity, used);
+    }
+    return bytes;
+  }
+
+  /** Lays the slots in use, whose lengths are given, out with room for `capacity` rows. The arrays move. */
+  layOut(capacity: number, lengths: readonly number[]): void {
     const { kvHeads, keySize, valueSize } = this.#config;
     for (const { keys, values } of this.caches.values()) {
-      keys.resize(kvHeads * needed * keySize, kvHeads, lengths.length);
-      values.resize(kvHeads * valueSize * needed, kvHeads * valueSize, lengths.length);
+      keys.resize(kvHeads * capacity * keySize, kvHeads, lengths.length);
+      values.resize(kvHeads * valueSize * capacity, kvHeads * valueSize, lengths.length);
     }
-    this.decodeBias.resize(needed + 1, 1, 0);
-    this.#capacity = needed;
+    this.decodeBias.resize(capacity + 1, 1, lengths.length);
+    this.#capacity = capacity;
     for (const [slot, length] of lengths.entries()) this.#show(slot, length);
-    return true;
   }
 
   /** Hides all rows of a slot from decode steps. */

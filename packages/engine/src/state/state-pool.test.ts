@@ -136,16 +136,24 @@ describe('the mask', () => {
 
 describe('a pool', () => {
   it.each([
-    { title: 'of one size', changes: {}, most: 40, numRuns: 40 },
+    { title: 'of one size', changes: {}, most: 40, numRuns: 40, mostBytes: Number.POSITIVE_INFINITY },
     {
       title: 'that grow and shrink',
       changes: { contextLength: 600, slidingWindow: 200 },
       most: 200,
       numRuns: 20,
+      mostBytes: Number.POSITIVE_INFINITY,
+    },
+    {
+      title: 'that keep nothing',
+      changes: { contextLength: 600, slidingWindow: 200 },
+      most: 200,
+      numRuns: 20,
+      mostBytes: 0,
     },
   ])(
     'keeps every sequence whole, whoever joins, leaves or is moved, in arrays $title',
-    ({ changes, most, numRuns }) => {
+    ({ changes, most, numRuns, mostBytes }) => {
       const sizes = { ...config, ...changes };
       const command = fc.oneof(
         { weight: 3, arbitrary: fc.record({ kind: fc.constant('allocate' as const) }) },
@@ -165,7 +173,7 @@ describe('a pool', () => {
       );
       fc.assert(
         fc.property(fc.array(command, { maxLength: 40, size: 'max' }), (commands) => {
-          const pool = new StatePool(sizes, 4);
+          const pool = new StatePool(sizes, 4, mostBytes);
           const sequences = new Map<Slot, number>();
           const slotAt = (at: number) => [...sequences.keys()][at % Math.max(1, sequences.size)];
           for (const [number, command] of commands.entries()) {
@@ -231,6 +239,23 @@ describe('a pool', () => {
     expect(pool.save(short, 4).ssm[0]).toEqual(new Float32Array(config.stateSize * config.innerSize));
   });
 
+  it('keeps within its bound whoever comes after whom, as long as what is in use would', () => {
+    const sizes = { ...config, contextLength: 8192, slidingWindow: 1024 };
+    const [slots, longest] = [16, sizes.metaTokens + sizes.contextLength];
+    const mostBytes = slotBytes(sizes, sizes.contextLength);
+    const pool = new StatePool(sizes, slots, mostBytes);
+    for (const length of [200, longest, 1000, 200, longest]) {
+      const count = Math.min(slots, Math.floor(mostBytes / slotBytes(sizes, length - sizes.metaTokens)));
+      const used = Array.from({ length: count }, () => {
+        const slot = pool.allocate(length);
+        expect(pool.bytes).toBeLessThanOrEqual(mostBytes);
+        return slot;
+      });
+      expect(pool.bytes).toBeGreaterThan(0.5 * mostBytes);
+      for (const slot of used) pool.release(slot);
+    }
+  });
+
   it('hands out slots without a trace of who had them', () => {
     const { pool, slot } = filled([4, 20]);
     for (const kind of pool.kinds) for (const array of kind.arrays) array.view(slot.index).fill(Number.NaN);
@@ -267,15 +292,10 @@ describe('the size of a slot', () => {
     const slot = pool.allocate();
     for (const tokens of [0, 1, 60, 124, 128]) {
       pool.fit(config.metaTokens + tokens, 1);
-      const arrays = [
-        ...pool.conv,
-        ...pool.ssm,
-        ...pool.kinds.flatMap(({ caches }) =>
-          [...caches.values()].flatMap(({ keys, values }) => [keys, values]),
-        ),
-      ];
+      const arrays = [...pool.conv, ...pool.ssm, ...pool.kinds.flatMap(({ arrays }) => arrays)];
       const bytes = arrays.reduce((sum, array) => sum + array.view(slot.index).byteLength, 0);
       expect(slotBytes(config, tokens)).toBe(bytes);
+      expect(pool.bytes).toBe(bytes);
     }
   });
 

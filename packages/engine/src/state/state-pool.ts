@@ -37,9 +37,11 @@ export class StatePool {
   readonly ssm: readonly SlotArray[];
   readonly #used: OwnSlot[] = [];
   readonly #firstPosition: number;
+  readonly #mostBytes: number;
   #layout = 0;
 
-  constructor(config: HymbaConfig, slots: number) {
+  /** Keeps no more than `mostBytes` while what is in use needs no more: memory that slots have left serves later ones. */
+  constructor(config: HymbaConfig, slots: number, mostBytes = Number.POSITIVE_INFINITY) {
     const perLayer = (size: number) =>
       Array.from({ length: config.layers }, () => new SlotArray(slots, size));
     this.slots = slots;
@@ -49,11 +51,17 @@ export class StatePool {
     this.conv = perLayer((config.convKernel - 1) * config.innerSize);
     this.ssm = perLayer(config.stateSize * config.innerSize);
     this.#firstPosition = config.metaTokens;
+    this.#mostBytes = mostBytes;
   }
 
   /** Changes whenever arrays move: views of them from before are of no use any more. */
   get layout(): number {
     return this.#layout;
+  }
+
+  /** What it takes, the memory that it keeps for later included. */
+  get bytes(): number {
+    return this.#arrays().reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   get free(): number {
@@ -68,9 +76,9 @@ export class StatePool {
     if (this.free === 0) throw new RangeError(`all ${this.slots} slots are in use`);
     const slot: OwnSlot = { index: this.#used.length, length: 0, expected };
     this.#used.push(slot);
-    this.fit(1, 1);
+    this.#layOut(this.#capacitiesFor(1, 1));
     // Rows of an earlier sequence are masked, yet a zero weight times an infinity among them would be no number.
-    for (const array of this.#arrays()) array.view(slot.index).fill(0);
+    for (const array of this.#arrays()) array.clear(slot.index);
     for (const kind of this.kinds) kind.clear(slot.index);
     return slot;
   }
@@ -103,11 +111,13 @@ export class StatePool {
     }
   }
 
-  /** Makes room for sequences of `longest` positions, and for all that there are. See `KvPool.fit`. */
+  /**
+   * Makes room for sequences of `longest` positions, and for all that there are, or gives up what is more than `slack`
+   * times that.
+   */
   fit(longest: number, slack = 2): void {
-    const lengths = this.#used.map(({ length }) => length);
-    const needed = Math.max(longest, ...this.#used.map(({ length, expected }) => Math.max(length, expected)));
-    for (const kind of this.kinds) if (kind.fit(needed, slack, lengths)) this.#layout++;
+    const capacities = this.#capacitiesFor(longest, slack);
+    if (this.kinds.some(({ capacity }, at) => capacity !== capacities[at])) this.#layOut(capacities);
   }
 
   /**
@@ -161,6 +171,40 @@ export class StatePool {
     const { conv = [], ssm = [] } = parts.at(-1)?.memory ?? {};
     for (const [layer, values] of conv.entries()) this.conv[layer]?.view(own.index).set(values);
     for (const [layer, values] of ssm.entries()) this.ssm[layer]?.view(own.index).set(values);
+  }
+
+  #capacitiesFor(longest: number, slack: number): number[] {
+    const needed = Math.max(longest, ...this.#used.map(({ length, expected }) => Math.max(length, expected)));
+    return this.kinds.map((kind) => kind.capacityFor(needed, slack));
+  }
+
+  /**
+   * Lays the slots in use out, with so many rows of each kind. Kinds and recurrent states are at their largest at different
+   * times, so that together they would come to keep more than is ever in use: what is too much goes before more is taken.
+   */
+  #layOut(capacities: readonly number[]): void {
+    const lengths = this.#used.map(({ length }) => length);
+    const change = (isDue: (from: number, to: number) => boolean) => {
+      for (const [at, kind] of this.kinds.entries()) {
+        const capacity = capacities[at] ?? kind.capacity;
+        if (!isDue(kind.capacity, capacity)) continue;
+        kind.layOut(capacity, lengths);
+        this.#layout++;
+      }
+    };
+    change((from, to) => to < from);
+    if (this.#bytesWith(capacities) > this.#mostBytes) {
+      for (const array of this.#arrays()) array.trim(lengths.length);
+      this.#layout++;
+    }
+    change((from, to) => to > from);
+  }
+
+  #bytesWith(capacities: readonly number[]): number {
+    const used = this.#used.length;
+    const recurrent = [...this.conv, ...this.ssm].map((array) => array.bytesWith(array.stride, used));
+    const cached = this.kinds.map((kind, at) => kind.bytesWith(capacities[at] ?? kind.capacity, used));
+    return [...recurrent, ...cached].reduce((sum, bytes) => sum + bytes, 0);
   }
 
   #own(slot: Slot): OwnSlot {

@@ -15,21 +15,17 @@ export function bucketOf(rows: number, limit: number): number {
   return Math.min(limit, Math.ceil(rows / step) * step);
 }
 
-/**
- * Bytes that a slot takes where the longest of them holds `tokens` tokens, the meta tokens not counted; `capacityOf` says
- * how many rows a cache has where `rows` are needed.
- */
-export function slotBytes(
-  config: HymbaConfig,
-  tokens: number,
-  capacityOf: (rows: number, limit: number) => number = bucketOf,
-): number {
+/** Bytes that a slot takes where the longest of them holds `tokens` tokens, the meta tokens not counted. */
+export function slotBytes(config: HymbaConfig, tokens: number): number {
   const { caches, kvHeads, keySize, valueSize, layers, innerSize, stateSize, convKernel, metaTokens } =
     config;
   const recurrent = layers * innerSize * (stateSize + convKernel - 1);
-  const rows = caches.reduce((sum, { kind }) => {
+  const capacityOf = (kind: KvCacheSpec['kind']) => {
     const limit = rowLimit(config, kind);
-    return sum + capacityOf(Math.min(metaTokens + tokens, limit), limit);
-  }, 0);
-  return Float32Array.BYTES_PER_ELEMENT * (recurrent + rows * kvHeads * (keySize + valueSize));
+    return bucketOf(Math.max(1, Math.min(metaTokens + tokens, limit)), limit);
+  };
+  const rows = caches.reduce((sum, { kind }) => sum + capacityOf(kind), 0);
+  const kinds = [...new Set(caches.map(({ kind }) => kind))];
+  const masks = kinds.reduce((sum, kind) => sum + capacityOf(kind) + 1, 0);
+  return Float32Array.BYTES_PER_ELEMENT * (recurrent + rows * kvHeads * (keySize + valueSize) + masks);
 }
