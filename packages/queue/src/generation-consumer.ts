@@ -13,6 +13,7 @@ import type { Redis } from 'ioredis';
 import { turnTaken } from './fair-order.ts';
 import { HandedOver } from './handed-over.ts';
 import { applyFate, type Fate } from './job-fate.ts';
+import { LockLost } from './lock-lost.ts';
 import { queueTelemetry } from './queue-telemetry.ts';
 import { recordWait } from './record-wait.ts';
 import { noteServiceTime } from './service-times.ts';
@@ -44,7 +45,17 @@ export interface ConsumerOptions {
 const lockMs = 2000;
 const renewMs = 500;
 const stalledCheckMs = 500;
-/** How long handlers that were told to stop, and then Redis, may take at close. */
+/** One run of a job, under the lock that it was taken with. */
+interface Run {
+  readonly id: string;
+  readonly token: string;
+  /** Aborted when this worker has taken the job anew, or closes. */
+  readonly signal: AbortSignal;
+  readonly stop: AbortController;
+  readonly ended: Promise<void>;
+}
+
+/** How long handlers that were told to stop may take, and Redis at close. */
 const closeMs = 5000;
 
 /**
@@ -57,7 +68,12 @@ export class GenerationConsumer {
   readonly #worker: Worker<unknown>;
   readonly #handler: GenerationHandler;
   readonly #options: ConsumerOptions;
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #runs = new Set<Run>();
+  /** The latest run of each job. */
+  readonly #latest = new Map<string, Run>();
+  /** Those whose locks are kept. */
+  readonly #locked = new Set<Run>();
+  readonly #renewal: NodeJS.Timeout;
   readonly #drain = new AbortController();
   /** How many of them BullMQ knows nothing of. */
   #adopted = 0;
@@ -74,20 +90,23 @@ export class GenerationConsumer {
     this.#handler = handler;
     this.#options = options;
     this.#limit = options.concurrency;
-    const process = (queued: Job<unknown>, token?: string) => this.#track(() => this.#process(queued, token));
+    const process = (queued: Job<unknown>, token = '') =>
+      this.#track(queued.id ?? '', token, (run) => this.#process(queued, run));
     this.#worker = new Worker<unknown>(queueName, process, {
       connection: client,
       prefix: redisPrefix,
       telemetry: queueTelemetry(),
       concurrency: options.concurrency,
       lockDuration: lockMs,
-      lockRenewTime: renewMs,
+      // It knows locks by their jobs alone: a run that has lost its lock would end the renewal of the next one's here.
+      skipLockRenewal: true,
       stalledInterval: stalledCheckMs,
       // The generation's log tells how many workers died of it, and its next owner gives it up.
       maxStalledCount: Number.MAX_SAFE_INTEGER,
       runRetryDelay: 500,
       ...(options.name !== undefined && { name: options.name }),
     });
+    this.#renewal = this.#renewLocks(health);
     this.#watch(health);
   }
 
@@ -102,9 +121,9 @@ export class GenerationConsumer {
     return new GenerationConsumer(client, health, handler, options);
   }
 
-  /** Generations running here now. */
+  /** Generations running here now; one whose job has come again counts once. */
   get active(): number {
-    return this.#running.size;
+    return new Set([...this.#runs].map(({ id }) => id)).size;
   }
 
   /** Takes no new jobs until `resume`; running ones run on. */
@@ -134,12 +153,15 @@ export class GenerationConsumer {
     this.pause();
     this.#drain.abort();
     await this.#settle(drainMs);
+    clearInterval(this.#renewal);
     await within(closeMs, this.#worker.close(this.active > 0));
     this.#client.disconnect();
   }
 
   async #settle(timeoutMs: number): Promise<void> {
-    if (this.active > 0) await within(timeoutMs, Promise.allSettled(this.#running));
+    if (this.active > 0) {
+      await within(timeoutMs, Promise.allSettled([...this.#runs].map(({ ended }) => ended)));
+    }
   }
 
   /**
@@ -155,11 +177,11 @@ export class GenerationConsumer {
       this.#adopted--;
       this.#fetchWhatFits();
     };
-    const run = async () => {
+    const adopted = async (run: Run) => {
       const queued = await found;
-      if (queued) await this.#runAdopted(queued, lockToken);
+      if (queued) await this.#runAdopted(queued, run);
     };
-    this.#track(run).then(leave, leave);
+    this.#track(generationId, lockToken, adopted).then(leave, leave);
     return (await found) !== null;
   }
 
@@ -171,22 +193,41 @@ export class GenerationConsumer {
     return queued;
   }
 
-  async #runAdopted(queued: Job<unknown>, lockToken: string): Promise<void> {
-    const renewal = setInterval(() => void queued.extendLock(lockToken, lockMs).catch(() => {}), renewMs);
-    await this.#process(queued, lockToken)
+  async #runAdopted(queued: Job<unknown>, run: Run): Promise<void> {
+    await this.#process(queued, run)
       .then(
         async () => {
-          await queued.moveToCompleted(null, lockToken, false);
+          await queued.moveToCompleted(null, run.token, false);
         },
         async (error: unknown) => {
           // After any other fate it is where that has put it.
-          if (error instanceof UnrecoverableError) await queued.moveToFailed(error, lockToken, false);
+          if (error instanceof UnrecoverableError) await queued.moveToFailed(error, run.token, false);
         },
       )
       .catch((error: unknown) => {
         this.#options.onError?.(new ServerError(`queue ${queueName}: ${String(error)}`, { cause: error }));
       });
-    clearInterval(renewal);
+  }
+
+  #renewLocks(health: RedisHealth): NodeJS.Timeout {
+    let renewing = false;
+    return setInterval(async () => {
+      if (renewing || this.#locked.size === 0) return;
+      renewing = true;
+      try {
+        const runs = [...this.#locked];
+        // A lock that is lost needs no word: another worker claims the log, and this one meets that there.
+        await this.#worker.extendJobLocks(
+          runs.map(({ id }) => id),
+          runs.map(({ token }) => token),
+          lockMs,
+        );
+      } catch (error) {
+        this.#report(error, health);
+      } finally {
+        renewing = false;
+      }
+    }, renewMs);
   }
 
   /**
@@ -202,12 +243,30 @@ export class GenerationConsumer {
   }
 
   /** Settles the job's fate. */
-  async #process(queued: Job<unknown>, token: string | undefined): Promise<void> {
-    recordWait(queued);
-    const startedAt = performance.now();
-    const [, fate] = await Promise.all([turnTaken(this.#client, queued.priority), this.#decide(queued)]);
-    await this.#account(queued, fate, performance.now() - startedAt);
-    await applyFate(queued, token, fate);
+  async #process(queued: Job<unknown>, run: Run): Promise<void> {
+    const former = this.#latest.get(run.id);
+    this.#latest.set(run.id, run);
+    this.#locked.add(run);
+    try {
+      if (former !== undefined) await this.#end(former);
+      recordWait(queued);
+      const startedAt = performance.now();
+      const [, fate] = await Promise.all([
+        turnTaken(this.#client, queued.priority),
+        this.#decide(queued, run),
+      ]);
+      await this.#account(queued, fate, performance.now() - startedAt);
+      await applyFate(queued, run.token, fate);
+    } finally {
+      this.#locked.delete(run);
+      if (this.#latest.get(run.id) === run) this.#latest.delete(run.id);
+    }
+  }
+
+  /** Ends a run whose job has come here again: it has lost its lock. One that does not end is left to the log's fencing. */
+  async #end(former: Run): Promise<void> {
+    former.stop.abort(new LockLost());
+    await within(closeMs, former.ended);
   }
 
   /** Whoever is done leaves its tenant's place. */
@@ -219,18 +278,19 @@ export class GenerationConsumer {
   }
 
   /** Counts `work` as running from before it begins, and has `close` wait for it. */
-  #track(work: () => Promise<void>): Promise<void> {
-    const settled = Promise.resolve().then(work);
-    const forget = () => void this.#running.delete(settled);
-    this.#running.add(settled);
-    settled.then(forget, forget);
-    return settled;
+  #track(id: string, token: string, work: (run: Run) => Promise<void>): Promise<void> {
+    const stop = new AbortController();
+    const signal = AbortSignal.any([this.#drain.signal, stop.signal]);
+    const ended = Promise.resolve().then(() => work(run));
+    const run: Run = { id, token, signal, stop, ended };
+    const forget = () => void this.#runs.delete(run);
+    this.#runs.add(run);
+    ended.then(forget, forget);
+    return ended;
   }
 
   /** Runs the job, unless it cannot be run, and tells what is to become of it. */
-  async #decide(queued: Job<unknown>): Promise<Fate> {
-    const id = queued.id ?? '';
-    const { signal } = this.#drain;
+  async #decide(queued: Job<unknown>, { id, signal, stop }: Run): Promise<Fate> {
     let job: GenerationJob | null = null;
     try {
       // Fetched while the consumer was closing, was told to pause, or adopted what took the room.
@@ -238,8 +298,9 @@ export class GenerationConsumer {
       if (this.#isPaused || this.active > this.#options.concurrency) return { kind: 'handed back' };
       job = parseMessage(generationJobSchema, queued.data, `queue ${queueName}, job ${id}`);
       await this.#handler(job, signal);
-      return { kind: 'done' };
+      return { kind: stop.signal.aborted ? 'taken anew' : 'done' };
     } catch (error) {
+      if (stop.signal.aborted) return { kind: 'taken anew' };
       if (error instanceof HandedOver) return { kind: 'handed over', offer: error.offer };
       if (signal.aborted && error === signal.reason) return { kind: 'handed back' };
       const failure = error instanceof BatonError ? error : new ServerError(String(error), { cause: error });
@@ -260,19 +321,19 @@ export class GenerationConsumer {
   }
 
   #watch(health: RedisHealth): void {
-    let renewals = 0;
-    this.#worker.on('lockRenewalFailed', (ids) => {
-      renewals += ids.length;
-    });
     this.#worker.on('error', (error) => {
-      if (this.#drain.signal.aborted) return;
-      // A lock that is lost needs no word: another worker claims the log, and this one meets that there.
-      if (renewals > 0) renewals--;
-      else if ('code' in error && error.code === ErrorCode.JobLockNotExist) return;
-      else if ('code' in error && error.code === ErrorCode.JobLockMismatch) return;
-      else if ('syscall' in error || this.#client.status !== 'ready') health.failed(error);
-      else this.#options.onError?.(new ServerError(`queue ${queueName}: ${error.message}`, { cause: error }));
+      const code = 'code' in error ? error.code : undefined;
+      // Of a run that has lost its lock: its job is another run's.
+      if (code === ErrorCode.JobLockNotExist || code === ErrorCode.JobLockMismatch) return;
+      this.#report(error, health);
     });
+  }
+
+  #report(error: unknown, health: RedisHealth): void {
+    if (this.#drain.signal.aborted) return;
+    const { message, syscall } = Object(error) as { message?: string; syscall?: string };
+    if (syscall !== undefined || this.#client.status !== 'ready') health.failed(error);
+    else this.#options.onError?.(new ServerError(`queue ${queueName}: ${message}`, { cause: error }));
   }
 }
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { GenerationJob } from '@baton/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { GenerationConsumer, GenerationHandler } from './generation-consumer.ts';
@@ -51,8 +52,8 @@ describe('a job that is handed over', () => {
   it('is taken back when the one that has it is lost', async () => {
     const job = newJob();
     let runs = 0;
-    await handOver(job, async () => {
-      if (++runs === 1) await new Promise(() => {});
+    await handOver(job, async (_, signal) => {
+      if (++runs === 1) await once(signal, 'abort');
     });
     expect(await bench.queue.takeBack('next')).toEqual([job.id]);
     await until(() => runs === 2);

@@ -13,20 +13,22 @@ export type Fate =
   | { readonly kind: 'handed back' }
   /** To a worker that takes its lock over, or else back. */
   | { readonly kind: 'handed over'; readonly offer: (lockToken: string) => Promise<boolean> }
-  | { readonly kind: 'later' };
+  | { readonly kind: 'later' }
+  /** This worker has it again, under another lock: what becomes of it is that run's to say. */
+  | { readonly kind: 'taken anew' };
 
 /**
  * Tells BullMQ, which takes a fate other than completion as an error once the job has been moved. A job that cannot be
  * moved just stays: its lock runs out and the stalled check puts it back.
  */
-export async function applyFate(queued: Job<unknown>, token: string | undefined, fate: Fate): Promise<void> {
+export async function applyFate(queued: Job<unknown>, token: string, fate: Fate): Promise<void> {
   switch (fate.kind) {
     case 'done':
       return;
     case 'refused':
       throw new UnrecoverableError(fate.reason);
     case 'handed over':
-      if (token !== undefined && (await fate.offer(token).catch(() => false))) throw new WaitingError();
+      if (await fate.offer(token).catch(() => false)) throw new WaitingError();
       return applyFate(queued, token, { kind: 'handed back' });
     case 'handed back':
       await moveToFront(queued, token).catch(() => {});
@@ -34,5 +36,7 @@ export async function applyFate(queued: Job<unknown>, token: string | undefined,
     case 'later':
       await queued.moveToDelayed(Date.now() + retryMs, token).catch(() => {});
       throw new DelayedError();
+    case 'taken anew':
+      throw new WaitingError();
   }
 }

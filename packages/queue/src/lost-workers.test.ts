@@ -68,6 +68,41 @@ describe('a worker that dies', () => {
   });
 });
 
+describe('a worker that loses a lock and lives', () => {
+  it('ends its run before it begins the next one, and keeps the lock of that', async () => {
+    const job = newJob();
+    const events: string[] = [];
+    const { promise: finishing, resolve: finish } = Promise.withResolvers<void>();
+    const { consumer } = await bench.consume(async (_, signal) => {
+      events.push('begun');
+      if (events.length > 1) return finishing;
+      await once(signal, 'abort');
+      events.push(`stopped, ${consumer.active} running`);
+      throw signal.reason;
+    });
+    await bench.queue.add(job);
+    await until(() => events.length === 1);
+    const client = new Redis(bench.redis.url);
+    const lock = `${redisPrefix}:${queueName}:${job.id}:lock`;
+    await client.del(lock);
+    await until(() => events.length === 3);
+    expect(events).toEqual(['begun', 'stopped, 1 running', 'begun']);
+    const token = await client.get(lock);
+    let least = Number.POSITIVE_INFINITY;
+    await until(async () => {
+      const left = await client.pttl(lock);
+      if (left > least) return true;
+      least = left;
+      return false;
+    });
+    expect(await client.get(lock)).toBe(token);
+    client.disconnect();
+    finish();
+    await bench.untilGone(job);
+    expect(events).toHaveLength(3);
+  });
+});
+
 describe('a job that goes back', () => {
   it('wakes a worker that waits, and goes before all that came earlier', async () => {
     const [lost, waiting] = [newJob(), newJob()];
