@@ -149,4 +149,15 @@ describe('follow', () => {
     expect(await log.read(job.id)).toEqual(state);
     await expect(writer?.append({ kind: 'tokens', tokens: [4], text: 'd' })).rejects.toThrow(FencedError);
   });
+
+  it('leaves a generation to whoever has claimed it since the log was read', async () => {
+    const { job, writer: former } = await claim(log);
+    const followed = await log.follow(job.id);
+    await former.append({ kind: 'released' });
+    const { writer: other } = await claim(log, job, 'other');
+    const late = await log.claim(job, 'late', followed);
+    expect(late).toMatchObject({ writer: null, state: { epoch: 2, owner: 'other', terminal: null } });
+    await other.append(tokenEntry(7));
+    expect(await log.read(job.id)).toMatchObject({ epoch: 2, tokens: [7] });
+  });
 });

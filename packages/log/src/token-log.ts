@@ -113,8 +113,8 @@ export class TokenLog {
    * Makes `worker` the owner of the generation: appends `claimed` with the next epoch on top of whatever is there,
    * after entry 0 where that is missing. From then on appends of earlier owners fail. Gives everything the log says so
    * far, the claim included; `writer` is null where the generation has ended, which is then not claimed, and `lostOwner`
-   * where nobody owned it any more, or yet. Nothing but what `followed` has not read yet is read, where it is given. Throws
-   * `NotFoundError` where it was deleted.
+   * where nobody owned it any more, or yet. Where `followed` is given, nothing but what that has not read yet is read, and
+   * who has claimed in between keeps it: `writer` is null then, too. Throws `NotFoundError` where it was deleted.
    */
   async claim(
     job: GenerationJob,
@@ -132,6 +132,7 @@ export class TokenLog {
       const result = await this.#store.append(job.id, entry, cursor.top);
       if ('conflict' in result) {
         for (const stored of result.conflict) await cursor.meet(stored);
+        if (followed !== null && result.conflict.some(({ entry }) => entry.kind === 'claimed')) break;
       } else {
         cursor.advance(result.stored);
         if (entry.kind === 'claimed') {

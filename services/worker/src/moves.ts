@@ -16,8 +16,8 @@ export interface Running {
   readonly job: GenerationJob;
   /** Stops it at a token boundary; with `HandedOver` when the worker that it moves to is ready. */
   readonly release: AbortController;
-  /** What `runGeneration` gives. */
-  ended: Promise<void>;
+  /** What `runGeneration` gives; false also where it was dismissed. */
+  ended: Promise<boolean>;
   tracker: StateTracker | null;
   /** Whether the engine has had room for it. */
   begun: boolean;
@@ -42,6 +42,9 @@ export interface MovesOptions {
 
 export type Answer = Omit<CommandReply, 'v'>;
 export const done: Answer = { done: true, reason: '' };
+
+/** Why a generation is released that has come without its job. */
+export const dismissed = new DOMException('its job went back to the queue', 'AbortError');
 
 /** How long the worker that a generation moves to may take to restore and compute what it has to. */
 const prepareMs = 20_000;
@@ -118,6 +121,14 @@ export class Moves {
       () => {},
     );
     return (await coming?.arrival) ?? null;
+  }
+
+  /** The job of a generation that stands by here has gone back to the queue: whoever takes it there goes on. */
+  dismiss(generation: string): void {
+    const coming = this.#coming.get(generation);
+    const nothing = () => {};
+    void coming?.standby.then((standby) => standby?.dismiss(), nothing);
+    void coming?.arrival.then((running) => running?.release.abort(dismissed), nothing);
   }
 
   #standBy(generation: string): void {

@@ -34,16 +34,16 @@ export interface GenerationContext {
  * Runs one job from claim to `finish`, the body of the queue's handler: what it throws decides the job's fate (see
  * `GenerationHandler`). A generation that failed for good has its `error` entry by then. Aborting `signal` stops at a
  * token boundary, for another worker to go on, and throws the signal's reason. What stands by for the generation saves
- * reading its log and restoring its state.
+ * reading its log and restoring its state; it leaves the generation to another worker that was faster, and false is given.
  */
 export async function runGeneration(
   job: GenerationJob,
   signal: AbortSignal,
   { log, engine, states, workerId, maxClaims, onProgress, onRestored }: GenerationContext,
   standby: Standby | null = null,
-): Promise<void> {
+): Promise<boolean> {
   const { state, writer, links } = await claim(job, log, workerId, standby);
-  if (writer === null) return;
+  if (writer === null) return state.terminal !== null;
   let tracker: StateTracker | null = null;
   try {
     if (state.epoch === 1 && job.start_by !== undefined && Date.now() > job.start_by)
@@ -75,6 +75,7 @@ export async function runGeneration(
     await writer.append({ kind: 'finish', reason, usage });
     if (!job.continuable) tracker.drop();
     recordFinish(job, reason, usage);
+    return true;
   } catch (error) {
     if (signal.aborted && error === signal.reason) throw error;
     const failure =

@@ -1,3 +1,4 @@
+import type { Engine } from '@baton/engine';
 import { ScriptedEngine } from '@baton/engine/testing';
 import { EngineDiedError, FencedError } from '@baton/errors';
 import { type LogState, newId } from '@baton/protocol';
@@ -18,7 +19,7 @@ describe('Standby', () => {
   afterAll(() => bench.stop());
 
   /** One worker runs a generation while another stands by for it. */
-  async function standingBy() {
+  async function standingBy(engine = new ScriptedEngine()) {
     const job = newJob();
     const former = new ScriptedEngine({ stepMs: 10 });
     const offer = new AbortController();
@@ -28,7 +29,6 @@ describe('Standby', () => {
     });
     stopped.catch(() => {});
     await bench.tokensLogged(job, 20);
-    const engine = new ScriptedEngine();
     const saves: SaveResult[] = [];
     const states = bench.statesOf(engine, { every: 8, onSave: (_, result) => saves.push(result) });
     const standby = await Standby.start(job.id, { log: bench.log, engine, states });
@@ -117,6 +117,42 @@ describe('Standby', () => {
     expect(await taken.standby.released).toBe(false);
     await taken.standby.close();
     expect((await bench.stateOf(taken.job)).owner).toBe('worker-3');
+  });
+
+  it('leaves it to whoever claims between its release and the claim', async () => {
+    const { job, stopped, offer, standby, context } = await standingBy();
+    await standby.caughtUp;
+    offer.abort(new HandedOver(async () => true));
+    await expect(stopped).rejects.toThrow(HandedOver);
+    expect(await standby.released).toBe(true);
+    const { writer } = await bench.log.claim(job, 'worker-3');
+    expect(await runGeneration(job, never, context, standby)).toBe(false);
+    await standby.close();
+    await writer?.append({ kind: 'tokens', tokens: [1], text: 'a' });
+    expect(await bench.stateOf(job)).toMatchObject({ owner: 'worker-3', epoch: 2 });
+  });
+
+  it('does not come where it catches up only after another worker has gone on', async () => {
+    const engine = new ScriptedEngine();
+    const standBy: Engine['standBy'] = engine.standBy.bind(engine);
+    const { promise: catchingUp, resolve: catchUp } = Promise.withResolvers<void>();
+    const late: Engine['standBy'] = (...given) => {
+      const standby = standBy(...given);
+      async function* outputs() {
+        await catchingUp;
+        yield* standby.outputs;
+      }
+      return { ...standby, outputs: outputs() };
+    };
+    const { job, stopped, offer, standby } = await standingBy(Object.assign(engine, { standBy: late }));
+    offer.abort(new Error('drained'));
+    await expect(stopped).rejects.toThrow('drained');
+    await expect.poll(() => standby.log.state.owner).toBeNull();
+    await bench.log.claim(job, 'worker-3');
+    catchUp();
+    expect(await standby.released).toBe(false);
+    await standby.close();
+    expect(await bench.stateOf(job)).toMatchObject({ owner: 'worker-3', epoch: 2 });
   });
 
   it('has nothing to stand by for where a generation has ended, or its prompt is to be scored', async () => {

@@ -34,7 +34,9 @@ export class Standby {
   readonly #early: EngineOutput[] = [];
   /** How many of the log's tokens the engine knows. */
   #told: number;
+  #isCaughtUp = false;
   #isWanted = false;
+  #isDismissed = false;
   #isTaken = false;
 
   /** Null where there is nothing to prepare: it has ended, or its prompt is to be scored as it is fed. */
@@ -87,6 +89,12 @@ export class Standby {
     this.log.stop();
   }
 
+  /** Its job went elsewhere: who has that goes on with it. */
+  dismiss(): void {
+    this.#isDismissed = true;
+    this.log.stop();
+  }
+
   /** The owner has released it, and it is claimed now with such a log: samples from here on. */
   takeOver({ tokens, text }: LogState): Begun {
     this.#isTaken = true;
@@ -107,7 +115,10 @@ export class Standby {
     for (;;) {
       const next = await this.#begun.outputs.next();
       if (next.done) throw new ServerError(`${this.job.id} is not waited for any more`);
-      if (next.value.kind === 'caught up') return;
+      if (next.value.kind === 'caught up') {
+        this.#isCaughtUp = true;
+        return;
+      }
       this.#early.push(next.value);
     }
   }
@@ -122,12 +133,17 @@ export class Standby {
         if (entry.kind === 'released') break;
         if (this.log.state.epoch > this.#epoch) return false;
       }
-      await this.caughtUp;
+      if (!this.#isCaughtUp) {
+        await this.caughtUp;
+        // Whoever got the job may have gone on long since.
+        await this.log.readOn();
+      }
     } catch {
       // It is not waited for, or cannot be run or followed here: it comes by the queue, if at all.
       return false;
     }
-    const { owner, terminal } = this.log.state;
+    const { epoch, owner, terminal } = this.log.state;
+    if (this.#isDismissed || epoch > this.#epoch) return false;
     return this.#isWanted || (owner === null && terminal === null);
   }
 

@@ -74,7 +74,7 @@ export class TestBench {
     job: GenerationJob,
     engine: Engine,
     { signal = never, workerId = 'worker-1', states = this.statesOf(engine) } = {},
-  ): Promise<void> {
+  ): Promise<boolean> {
     return runGeneration(job, signal, { log: this.log, engine, states, workerId, maxClaims: 3 });
   }
 

@@ -111,6 +111,54 @@ describe('a worker where a generation of another one stands by', () => {
   });
 });
 
+describe('a generation that stands by, and whose job goes back to the queue', () => {
+  let log: TokenLog;
+  beforeEach(async () => {
+    log = await TokenLog.open(servers.nats.url);
+  });
+  afterEach(() => log.close());
+
+  /** A generation whose owner is this test, and that stands by at a worker with one slot. */
+  async function standingBy() {
+    const staying = await startWorker('staying', new ScriptedEngine({ slots: 1, stepMs: 20 }));
+    const sampling = { max_tokens: 4000, ignore_eos: true };
+    const job = exampleJob({ id: newId('resp', 'default'), sampling });
+    const { writer } = await log.claim(job, 'former');
+    await writer?.append({ kind: 'tokens', tokens: [1], text: 'a' });
+    const prepare = { v: 1, kind: 'prepare', generation: job.id } as const;
+    expect(await commandWorker(log.connection, 'staying', prepare)).toMatchObject({ done: true });
+    const release = async () => {
+      await writer?.append({ kind: 'released' });
+    };
+    const refuseToAdopt = async () => {
+      const adopt = { v: 1, kind: 'adopt', generation: job.id, lock_token: 'of nobody' } as const;
+      expect(await commandWorker(log.connection, 'staying', adopt)).toMatchObject({ done: false });
+    };
+    return { staying, job, release, refuseToAdopt };
+  }
+
+  it('is released again where it runs already', async () => {
+    const { staying, job, release, refuseToAdopt } = await standingBy();
+    await release();
+    await expect.poll(async () => (await log.read(job.id))?.owner).toBe('staying');
+    await refuseToAdopt();
+    await expect.poll(async () => (await log.read(job.id))?.owner).toBeNull();
+    await expect.poll(() => staying.active).toBe(0);
+    // Then it comes by the queue.
+    await queue.add(job);
+    await expect.poll(async () => (await log.read(job.id))?.owner).toBe('staying');
+  });
+
+  it('is not claimed where it does not run yet, and leaves its slot', async () => {
+    const { job, release, refuseToAdopt } = await standingBy();
+    await refuseToAdopt();
+    const [other] = await addJobs(1);
+    await expect.poll(async () => (await log.read(String(other)))?.owner).toBe('staying');
+    await release();
+    expect((await log.read(job.id))?.owner).toBeNull();
+  });
+});
+
 describe('a worker whose snapshot store is away', () => {
   it('begins without it, and stores states once it is there', async () => {
     const store = await startTestRedis();

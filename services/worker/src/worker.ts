@@ -8,7 +8,7 @@ import type { GenerationJob, WorkerCommand, WorkerStatus } from '@baton/protocol
 import { GenerationConsumer, GenerationQueue } from '@baton/queue';
 import { openSnapshots, type SnapshotSettings } from '@baton/snapshot';
 import type { Logger } from 'pino';
-import { type Answer, done, Moves, type Running } from './moves.ts';
+import { type Answer, dismissed, done, Moves, type Running } from './moves.ts';
 import { observeWorker, recordSave } from './record.ts';
 import { type GenerationContext, runGeneration } from './run-generation.ts';
 import type { Standby } from './standby.ts';
@@ -193,12 +193,19 @@ export class Worker {
 
   /** The queue's handler. */
   async #handle(job: GenerationJob, signal: AbortSignal): Promise<void> {
-    const running = (await this.#moves.arrived(job.id)) ?? this.#start(job);
+    const stoodBy = await this.#moves.arrived(job.id);
+    // Its job is here: what stood by may have left it to a worker that was faster, and has the job no more.
+    if (stoodBy === null || !(await this.#untilEnded(stoodBy, signal))) {
+      await this.#untilEnded(this.#start(job), signal);
+    }
+  }
+
+  async #untilEnded(running: Running, signal: AbortSignal): Promise<boolean> {
     const stop = () => running.release.abort(signal.reason);
     signal.addEventListener('abort', stop);
     if (signal.aborted) stop();
     try {
-      await running.ended;
+      return await running.ended;
     } finally {
       signal.removeEventListener('abort', stop);
     }
@@ -225,8 +232,9 @@ export class Worker {
     };
     const run = async () => {
       try {
-        await runGeneration(job, release.signal, context, standby);
+        return await runGeneration(job, release.signal, context, standby);
       } catch (error) {
+        if (error === dismissed) return false;
         if (error !== release.signal.reason) this.#noteFailure(job.id, error);
         throw error;
       } finally {
@@ -236,7 +244,14 @@ export class Worker {
       }
     };
     const begun = standby !== null;
-    const running: Running = { job, release, ended: Promise.resolve(), tracker: null, begun, target: null };
+    const running: Running = {
+      job,
+      release,
+      ended: Promise.resolve(true),
+      tracker: null,
+      begun,
+      target: null,
+    };
     this.#running.set(job.id, running);
     this.#fetchWhatFits();
     running.ended = run();
@@ -297,6 +312,7 @@ export class Worker {
 
   async #adopt(generation: string, lockToken: string): Promise<Answer> {
     const taken = (await this.#consumer?.adopt(generation, lockToken)) ?? false;
+    if (!taken) this.#moves.dismiss(generation);
     return taken ? done : { done: false, reason: 'there is no room' };
   }
 
