@@ -122,7 +122,7 @@ describe('where a state came from', () => {
         await openai.post(`/../admin/generations/${id}/migrate`);
       },
     });
-    expect(state).toMatchObject({ epoch: 2, releases: 1 });
+    expect(state).toMatchObject({ epoch: 2, crashes: 0 });
     await receiver.waitFor((span) => span.name === 'append finish' && span.traceId === traceId);
     await expect.poll(() => inTrace(traceId).filter(({ name }) => name === 'decode')).toHaveLength(2);
     const spans = inTrace(traceId);

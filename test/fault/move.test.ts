@@ -82,7 +82,7 @@ describe('a generation that changes workers', () => {
       },
     );
     expect(answer).toMatchObject({ status: 202, body: { status: 'migrating' } });
-    expect(moved.state).toMatchObject({ epoch: 2, releases: 1 });
+    expect(moved.state).toMatchObject({ epoch: 2, crashes: 0 });
     expectSame(moved, name);
   });
 
@@ -174,7 +174,7 @@ describe('a generation that changes workers', () => {
       },
     );
     expectSame(moved, 'greedy');
-    expect(moved.state).toMatchObject({ epoch: 2, releases: 1 });
+    expect(moved.state).toMatchObject({ epoch: 2, crashes: 0 });
     await expect.poll(async () => (await workers()).map(({ id }) => id)).not.toContain(drained);
     const process = system.workers.find(({ id }) => id === drained);
     await expect.poll(() => process?.child.exitCode).toBe(0);

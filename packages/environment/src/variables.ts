@@ -124,7 +124,7 @@ export const variables = {
   BATON_SNAPSHOT_QUOTA: wholeNumber(1, 16_777_216).default(1024),
   /** Megabytes (MiB) of states of ended turns that a worker keeps in its memory for the next turn. */
   BATON_WARM_MEMORY: wholeNumber(0, 16_777_216).default(512),
-  /** How many workers may claim one generation before it fails with `server_error`. */
+  /** How many workers may be lost to one generation before it fails with `server_error`. */
   BATON_MAX_CLAIMS: wholeNumber(1, 1000).default(5),
   /** Token-log streams that generations are spread over. Every process must use the same number. */
   BATON_LOG_SHARDS: wholeNumber(1, 256).default(1),

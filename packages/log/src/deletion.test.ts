@@ -44,7 +44,7 @@ describe('delete', () => {
     await log.delete(job.id);
     await expect(writer.append(tokenEntry(9))).rejects.toThrow(FencedError);
     await expect(log.claim(job, 'w2')).rejects.toThrow(NotFoundError);
-    await expect(log.claim(job, 'w2', late)).rejects.toThrow(NotFoundError);
+    await expect(log.claim(job, 'w2', { followed: late })).rejects.toThrow(NotFoundError);
     await expect(log.end(job, 'gateway')).rejects.toThrow(NotFoundError);
     await expect(log.appendQueued(job)).rejects.toThrow(NotFoundError);
     await expect(readAll(entries)).rejects.toThrow(NotFoundError);

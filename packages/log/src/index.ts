@@ -3,4 +3,4 @@ export { LogSubscription } from './log-subscription.ts';
 export { LogWriter } from './log-writer.ts';
 export { connectNats } from './nats-connection.ts';
 export { defaultLogSettings, type TokenLogSettings } from './settings.ts';
-export { TokenLog } from './token-log.ts';
+export { type FormerOwner, TokenLog } from './token-log.ts';

@@ -144,7 +144,7 @@ describe('follow', () => {
     expect(followed.state.tokens).toEqual([1, 2]);
     // What comes after it was looked at last, the claim meets.
     await writer?.append({ kind: 'tokens', tokens: [3], text: 'c' });
-    const { state } = await log.claim(job, 'next', followed);
+    const { state } = await log.claim(job, 'next', { followed });
     expect(state).toMatchObject({ epoch: 2, owner: 'next', tokens: [1, 2, 3], text: 'abc' });
     expect(await log.read(job.id)).toEqual(state);
     await expect(writer?.append({ kind: 'tokens', tokens: [4], text: 'd' })).rejects.toThrow(FencedError);
@@ -155,7 +155,7 @@ describe('follow', () => {
     const followed = await log.follow(job.id);
     await former.append({ kind: 'released' });
     const { writer: other } = await claim(log, job, 'other');
-    const late = await log.claim(job, 'late', followed);
+    const late = await log.claim(job, 'late', { followed });
     expect(late).toMatchObject({ writer: null, state: { epoch: 2, owner: 'other', terminal: null } });
     await other.append(tokenEntry(7));
     expect(await log.read(job.id)).toMatchObject({ epoch: 2, tokens: [7] });

@@ -3,6 +3,7 @@ import {
   type GenerationJob,
   isTerminal,
   type LogEntry,
+  type LogEntryOf,
   type LogState,
   liveSubject,
   shardOf,
@@ -23,6 +24,16 @@ import { ensureStreams } from './streams.ts';
 import { whileUnavailable } from './unavailable.ts';
 
 const defaultMaxPayload = 1024 * 1024;
+
+/** What a claim says beside the worker's name, and what has read the log for it. */
+export interface ClaimOptions extends Pick<LogEntryOf<'claimed'>, 'process'> {
+  readonly followed?: FollowedLog | null;
+}
+
+/** Who had a generation before: it has released it, or was lost. */
+export interface FormerOwner extends LogEntryOf<'claimed'> {
+  readonly hasReleased: boolean;
+}
 
 /**
  * The token log: one append-only, fenced log for each generation on NATS JetStream, and the live feed of what is
@@ -112,23 +123,25 @@ export class TokenLog {
   /**
    * Makes `worker` the owner of the generation: appends `claimed` with the next epoch on top of whatever is there,
    * after entry 0 where that is missing. From then on appends of earlier owners fail. Gives everything the log says so
-   * far, the claim included; `writer` is null where the generation has ended, which is then not claimed, and `lostOwner`
-   * where nobody owned it any more, or yet. Where `followed` is given, nothing but what that has not read yet is read, and
-   * who has claimed in between keeps it: `writer` is null then, too. Throws `NotFoundError` where it was deleted.
+   * far, the claim included, and the `former` owner, if there was one. `writer` is null where the generation has ended, which
+   * is then not claimed. Where `followed` is given, nothing but what that has not read yet is read, and who has claimed in
+   * between keeps it: `writer` is null then, too. Throws `NotFoundError` where it was deleted.
    */
   async claim(
     job: GenerationJob,
     worker: string,
-    followed: FollowedLog | null = null,
-  ): Promise<{ state: LogState; writer: LogWriter | null; lostOwner: string | null }> {
+    { followed = null, ...claimant }: ClaimOptions = {},
+  ): Promise<{ state: LogState; writer: LogWriter | null; former: FormerOwner | null }> {
     // What a followed log has not read yet, the append meets as a conflict.
     const cursor = followed?.stop() ?? (await new LogCursor(this.#store, job.id).readToEnd());
     const { state } = cursor;
     while (state.terminal === null) {
       const entry: LogEntry =
-        state.job === null ? queuedEntry(job) : { v: 1, kind: 'claimed', epoch: state.epoch + 1, worker };
+        state.job === null
+          ? queuedEntry(job)
+          : { v: 1, kind: 'claimed', epoch: state.epoch + 1, worker, ...claimant };
       if (entry.kind === 'queued') await this.#open.add(job.id);
-      const lostOwner = state.owner;
+      const former = state.lastClaim && { ...state.lastClaim, hasReleased: state.owner === null };
       const result = await this.#store.append(job.id, entry, cursor.top);
       if ('conflict' in result) {
         for (const stored of result.conflict) await cursor.meet(stored);
@@ -136,11 +149,11 @@ export class TokenLog {
       } else {
         cursor.advance(result.stored);
         if (entry.kind === 'claimed') {
-          return { state, writer: new LogWriter(this.#store, state, cursor.top), lostOwner };
+          return { state, writer: new LogWriter(this.#store, state, cursor.top), former };
         }
       }
     }
-    return { state, writer: null, lostOwner: null };
+    return { state, writer: null, former: null };
   }
 
   /** Follows a log that is about to be claimed here. Whoever gets it claims, or stops it. */

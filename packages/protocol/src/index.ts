@@ -34,7 +34,7 @@ export {
   usageSchema,
   type WorkerEntry,
 } from './log-entry.ts';
-export { applyEntry, crashesOf, emptyLogState, type LogState } from './log-state.ts';
+export { applyEntry, emptyLogState, isSameProcess, type LogState } from './log-state.ts';
 export {
   allLiveSubjects,
   apiKeysKey,

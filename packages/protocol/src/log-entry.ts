@@ -41,7 +41,14 @@ export const logEntrySchema = z.discriminatedUnion('kind', [
     job: generationJobSchema,
   }),
   /** A worker took ownership: appends of every lower epoch fail from here on. */
-  z.strictObject({ v, kind: z.literal('claimed'), epoch: epoch.min(1), worker: z.string() }),
+  z.strictObject({
+    v,
+    kind: z.literal('claimed'),
+    epoch: epoch.min(1),
+    worker: z.string(),
+    /** Of the worker's process, which has another one each time it starts. */
+    process: z.string().optional(),
+  }),
   /** The owner went on from a state that was there before the generation: so many prompt tokens were not computed for it. */
   z.strictObject({ v, kind: z.literal('restored'), epoch: epoch.min(1), cached_tokens: z.int().min(1) }),
   /** The owner has stopped at a token boundary for another worker to go on. */

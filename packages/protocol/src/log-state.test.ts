@@ -49,6 +49,23 @@ describe('applyEntry', () => {
     expect(fold(queued, claimed(1), tokens(1, 1, 7)).cachedTokens).toBe(0);
   });
 
+  it('counts owners as lost where another process claims, and only there', () => {
+    const of = (process: string, epoch: number): LogEntry => ({
+      v: 1,
+      kind: 'claimed',
+      epoch,
+      worker: 'w',
+      process,
+    });
+    const released: LogEntry = { v: 1, kind: 'released', epoch: 1 };
+    expect(fold(queued, claimed(1)).crashes).toBe(0);
+    expect(fold(queued, claimed(1), claimed(2), claimed(3)).crashes).toBe(2);
+    expect(fold(queued, claimed(1), released, claimed(2)).crashes).toBe(0);
+    expect(fold(queued, of('p', 1), of('p', 2), of('p', 3)).crashes).toBe(0);
+    // One that was started again under the same name was lost in between.
+    expect(fold(queued, of('p', 1), of('q', 2), of('p', 3)).crashes).toBe(2);
+  });
+
   it.each<[string, LogEntry[]]>([
     ['a gap', [queued, claimed(1), tokens(1, 2, 7)]],
     ['a repetition', [queued, claimed(1), tokens(1, 1, 7), tokens(1, 1, 7)]],

@@ -1,6 +1,6 @@
 import { LogCorruptedError } from '@baton/errors';
 import type { GenerationJob } from './job.ts';
-import type { LogEntry, TerminalEntry, TokenLogprob } from './log-entry.ts';
+import type { LogEntry, LogEntryOf, TerminalEntry, TokenLogprob } from './log-entry.ts';
 import { isTerminal } from './log-entry.ts';
 
 /** What a log says so far. Everything a worker or a gateway knows about a generation is a fold of its entries. */
@@ -9,10 +9,12 @@ export interface LogState {
   job: GenerationJob | null;
   /** Highest epoch claimed; 0 before the first claim. */
   epoch: number;
-  /** How many owners have stopped of their own accord, for another worker to go on. */
-  releases: number;
+  /** How many owners were lost: they neither ended nor released, and another process claimed. */
+  crashes: number;
   /** The worker that claimed last; null before the first claim, and once that one has released. */
   owner: string | null;
+  /** The last claim, also of an owner that has released; null before the first one. */
+  lastClaim: LogEntryOf<'claimed'> | null;
   /** Prompt tokens that were not computed for it, since an owner went on from a state that was there before. */
   cachedTokens: number;
   /** The next entry's sequence number. */
@@ -33,8 +35,9 @@ export function emptyLogState(generationId: string): LogState {
     generationId,
     job: null,
     epoch: 0,
-    releases: 0,
+    crashes: 0,
     owner: null,
+    lastClaim: null,
     cachedTokens: 0,
     nextSequenceNumber: 0,
     promptLogprobs: [],
@@ -63,8 +66,10 @@ export function applyEntry(state: LogState, entry: LogEntry): void {
   if (state.terminal) refuse(`after the terminal ${state.terminal.kind} entry`);
   if (entry.kind === 'claimed') {
     if (entry.epoch !== state.epoch + 1) refuse(`claims epoch ${entry.epoch} on top of epoch ${state.epoch}`);
+    if (state.owner !== null && !isSameProcess(state.lastClaim, entry)) state.crashes++;
     state.epoch = entry.epoch;
     state.owner = entry.worker;
+    state.lastClaim = entry;
     return;
   }
   if (entry.kind === 'restored' || entry.kind === 'released') {
@@ -74,7 +79,6 @@ export function applyEntry(state: LogState, entry: LogEntry): void {
       state.cachedTokens = entry.cached_tokens;
       return;
     }
-    state.releases++;
     state.owner = null;
     return;
   }
@@ -106,11 +110,10 @@ export function applyEntry(state: LogState, entry: LogEntry): void {
   }
 }
 
-/** How many owners were lost: they claimed, and neither ended nor released. The present owner is not one of them. */
-export function crashesOf({
-  epoch,
-  releases,
-  owner,
-}: Pick<LogState, 'epoch' | 'releases' | 'owner'>): number {
-  return epoch - releases - (owner === null ? 0 : 1);
+/** Whether it is certain that one process made both claims: it has only come to the generation again. */
+export function isSameProcess(
+  former: Pick<LogEntryOf<'claimed'>, 'process'> | null,
+  { process }: Pick<LogEntryOf<'claimed'>, 'process'>,
+): boolean {
+  return process !== undefined && former?.process === process;
 }

@@ -1,5 +1,6 @@
 import type { StepReport } from '@baton/engine';
 import { BatonError } from '@baton/errors';
+import type { FormerOwner } from '@baton/log';
 import type { GenerationJob, LogState, Usage } from '@baton/protocol';
 import { refusalReasons, type SaveResult } from '@baton/snapshot';
 import {
@@ -27,8 +28,8 @@ export function linksOfSuccessor({ traces }: Pick<LogState, 'traces'>): Link[] {
 }
 
 /** Another worker goes on with a generation: its owner was lost, or has released it. */
-export function recordTakeover(lostOwner: string | null): void {
-  count('takeovers', 1, { [attributes.cause]: lostOwner === null ? 'migration' : 'failover' });
+export function recordTakeover({ hasReleased }: FormerOwner): void {
+  count('takeovers', 1, { [attributes.cause]: hasReleased ? 'migration' : 'failover' });
 }
 
 /** Runs `restore` in a span that says which way it took. */

@@ -37,6 +37,18 @@ describe('runGeneration', () => {
     expect((await bench.stateOf(begun)).terminal).toMatchObject({ kind: 'finish' });
   });
 
+  it('goes on however often its own process has begun it, and not where others were lost as often', async () => {
+    const [own, others] = [newJob(), newJob()];
+    for (const process of ['p1', 'p2', 'p3']) {
+      await bench.log.claim(own, 'worker', { process: 'p' });
+      await bench.log.claim(others, 'worker', { process });
+    }
+    await bench.run(own, new ScriptedEngine(), { workerId: 'worker', process: 'p' });
+    expect(await bench.stateOf(own)).toMatchObject({ epoch: 4, crashes: 0, terminal: { kind: 'finish' } });
+    const givenUp = bench.run(others, new ScriptedEngine(), { workerId: 'worker', process: 'p4' });
+    await expect(givenUp).rejects.toThrow('3 workers were lost');
+  });
+
   it('leaves a generation alone that has ended', async () => {
     const job = newJob();
     await bench.run(job, new ScriptedEngine());

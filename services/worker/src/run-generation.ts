@@ -1,7 +1,7 @@
 import type { Engine } from '@baton/engine';
 import { BatonError, outcomeOf, QueueTimeoutError, ServerError } from '@baton/errors';
 import type { TokenLog } from '@baton/log';
-import { crashesOf, type GenerationJob, type LogState } from '@baton/protocol';
+import { type GenerationJob, isSameProcess, type LogState } from '@baton/protocol';
 import { attributes, withSpan } from '@baton/telemetry';
 import { begin } from './begun.ts';
 import { GenerationRun } from './generation-run.ts';
@@ -22,6 +22,8 @@ export interface GenerationContext {
   readonly engine: Pick<Engine, 'generate'>;
   readonly states: SessionStates;
   readonly workerId: string;
+  /** Tells this process from the one before it: a worker may keep its name when it is started again. */
+  readonly process?: string;
   /** How many workers may be lost to one generation. */
   readonly maxClaims: number;
   /** Gets to know the generation's state once it has one. */
@@ -39,18 +41,20 @@ export interface GenerationContext {
 export async function runGeneration(
   job: GenerationJob,
   signal: AbortSignal,
-  { log, engine, states, workerId, maxClaims, onProgress, onRestored }: GenerationContext,
+  context: GenerationContext,
   standby: Standby | null = null,
 ): Promise<boolean> {
-  const { state, writer, links } = await claim(job, log, workerId, standby);
+  const { log, engine, states, maxClaims, onProgress, onRestored } = context;
+  const { state, writer, links } = await claim(job, context, standby);
   if (writer === null) return state.terminal !== null;
   let tracker: StateTracker | null = null;
   try {
     if (state.epoch === 1 && job.start_by !== undefined && Date.now() > job.start_by)
       throw new QueueTimeoutError();
-    const crashes = crashesOf(state);
-    if (crashes >= maxClaims) {
-      throw new ServerError(`the generation was given up: ${crashes} workers were lost while they ran it`);
+    if (state.crashes >= maxClaims) {
+      throw new ServerError(
+        `the generation was given up: ${state.crashes} workers were lost while they ran it`,
+      );
     }
     const begun =
       standby?.takeOver(state) ??
@@ -96,12 +100,14 @@ export async function runGeneration(
 }
 
 /** An owner after the first one has `links` to the first one's attempt, for each of its spans. */
-function claim(job: GenerationJob, log: TokenLog, workerId: string, standby: Standby | null) {
+function claim(job: GenerationJob, { log, workerId, process }: GenerationContext, standby: Standby | null) {
   return withSpan('claim', { attributes: { [attributes.workerId]: workerId } }, async (span) => {
-    const { state, writer, lostOwner } = await log.claim(job, workerId, standby?.log);
+    const claimant = process === undefined ? {} : { process };
+    const options = { ...claimant, followed: standby?.log ?? null };
+    const { state, writer, former } = await log.claim(job, workerId, options);
     const links = linksToFirstAttempt(state);
     span.setAttribute(attributes.epoch, state.epoch).addLinks(links);
-    if (writer !== null && state.epoch > 1) recordTakeover(lostOwner);
+    if (former !== null && !isSameProcess(former, claimant)) recordTakeover(former);
     return { state, writer, links };
   });
 }

@@ -44,7 +44,7 @@ describe('Standby', () => {
     offer.abort(new HandedOver(async () => true));
     await expect(stopped).rejects.toThrow(HandedOver);
     expect(await standby.released).toBe(true);
-    expect(await bench.stateOf(job)).toMatchObject({ owner: null, releases: 1 });
+    expect(await bench.stateOf(job)).toMatchObject({ owner: null, crashes: 0 });
     const begun: Restored[] = [];
     const onRestored = (_: LogState, restored: Restored) => void begun.push(restored);
     await runGeneration(job, never, { ...context, onRestored }, standby);

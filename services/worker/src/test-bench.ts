@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -73,9 +74,14 @@ export class TestBench {
   run(
     job: GenerationJob,
     engine: Engine,
-    { signal = never, workerId = 'worker-1', states = this.statesOf(engine) } = {},
+    {
+      signal = never,
+      workerId = 'worker-1',
+      process = randomUUID() as string,
+      states = this.statesOf(engine),
+    } = {},
   ): Promise<boolean> {
-    return runGeneration(job, signal, { log: this.log, engine, states, workerId, maxClaims: 3 });
+    return runGeneration(job, signal, { log: this.log, engine, states, workerId, process, maxClaims: 3 });
   }
 
   async stateOf({ id }: GenerationJob): Promise<LogState> {

@@ -111,6 +111,24 @@ describe('a worker where a generation of another one stands by', () => {
   });
 });
 
+describe('a worker that is started again under its name', () => {
+  it('claims as another process', async () => {
+    const log = await TokenLog.open(servers.nats.url);
+    const [id = ''] = await addJobs(1);
+    const processes: unknown[] = [];
+    for (const epoch of [1, 2]) {
+      const worker = await startWorker('same', new ScriptedEngine({ stepMs: 20 }));
+      await expect.poll(async () => (await log.read(id))?.epoch).toBe(epoch);
+      processes.push((await log.read(id))?.lastClaim?.process);
+      await worker.stop();
+      workers.splice(workers.indexOf(worker), 1);
+    }
+    expect(processes).toEqual([expect.any(String), expect.any(String)]);
+    expect(processes[0]).not.toBe(processes[1]);
+    await log.close();
+  });
+});
+
 describe('a generation that stands by, and whose job goes back to the queue', () => {
   let log: TokenLog;
   beforeEach(async () => {

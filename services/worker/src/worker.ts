@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine, EngineOutput } from '@baton/engine';
@@ -51,6 +52,7 @@ const deafCheckMs = 50;
 export class Worker {
   readonly #engine: Engine;
   readonly #options: WorkerOptions;
+  readonly #process = randomUUID();
   readonly #log: TokenLog;
   readonly #states: SessionStates;
   readonly #queue: GenerationQueue;
@@ -221,6 +223,7 @@ export class Worker {
       },
       states: this.#states,
       workerId,
+      process: this.#process,
       maxClaims,
       onProgress: (tracker) => {
         running.tracker = tracker;
