@@ -1,6 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ScriptedEngine } from '@baton/engine/testing';
+import { exampleJob } from '@baton/protocol/testing';
 import type { CodecTier } from '@baton/snapshot';
 import { pino } from 'pino';
 import { Worker } from '../../services/worker/src/worker.ts';
@@ -37,7 +38,7 @@ const worker = await Worker.start(engine, {
   workerId,
   redisUrl,
   natsUrl,
-  modelName: 'scripted',
+  modelName: exampleJob().model,
   log: {},
   snapshots: { storeUrl: redisUrl, limits, tier },
   snapshotTokens: 4,

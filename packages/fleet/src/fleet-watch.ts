@@ -39,6 +39,7 @@ export class FleetWatch {
   readonly #connection: NatsConnection;
   readonly #subscription: Subscription;
   readonly #timer: NodeJS.Timeout;
+  readonly #startedAt = performance.now();
   #checkedAt = performance.now();
   #asking = false;
 
@@ -61,6 +62,11 @@ export class FleetWatch {
     return [...this.#heard.values()]
       .map(({ status, at }) => ({ ...status, silentMs: now - at }))
       .sort((a, b) => a.worker.localeCompare(b.worker));
+  }
+
+  /** Whether there may be workers that it has not heard yet. */
+  get isNew(): boolean {
+    return performance.now() - this.#startedAt < this.#silenceMs;
   }
 
   /** Those that can take generations now. */

@@ -25,9 +25,11 @@ import { whileUnavailable } from './unavailable.ts';
 
 const defaultMaxPayload = 1024 * 1024;
 
-/** What a claim says beside the worker's name, and what has read the log for it. */
-export interface ClaimOptions extends Pick<LogEntryOf<'claimed'>, 'process'> {
+/** What a claim says beside the worker's name, and what it depends on. */
+export interface ClaimOptions extends Pick<LogEntryOf<'claimed'>, 'process' | 'fingerprint'> {
   readonly followed?: FollowedLog | null;
+  /** Looks at what the claim would lie on top of. */
+  readonly mayClaim?: (state: Readonly<LogState>) => boolean;
 }
 
 /** Who had a generation before: it has released it, or was lost. */
@@ -125,17 +127,17 @@ export class TokenLog {
    * after entry 0 where that is missing. From then on appends of earlier owners fail. Gives everything the log says so
    * far, the claim included, and the `former` owner, if there was one. `writer` is null where the generation has ended, which
    * is then not claimed. Where `followed` is given, nothing but what that has not read yet is read, and who has claimed in
-   * between keeps it: `writer` is null then, too. Throws `NotFoundError` where it was deleted.
+   * between keeps it: `writer` is null then, too, as where `mayClaim` says no. Throws `NotFoundError` where it was deleted.
    */
   async claim(
     job: GenerationJob,
     worker: string,
-    { followed = null, ...claimant }: ClaimOptions = {},
+    { followed = null, mayClaim = () => true, ...claimant }: ClaimOptions = {},
   ): Promise<{ state: LogState; writer: LogWriter | null; former: FormerOwner | null }> {
     // What a followed log has not read yet, the append meets as a conflict.
     const cursor = followed?.stop() ?? (await new LogCursor(this.#store, job.id).readToEnd());
     const { state } = cursor;
-    while (state.terminal === null) {
+    while (state.terminal === null && (state.job === null || mayClaim(state))) {
       const entry: LogEntry =
         state.job === null
           ? queuedEntry(job)

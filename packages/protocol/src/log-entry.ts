@@ -48,6 +48,8 @@ export const logEntrySchema = z.discriminatedUnion('kind', [
     worker: z.string(),
     /** Of the worker's process, which has another one each time it starts. */
     process: z.string().optional(),
+    /** Of the model that it runs. */
+    fingerprint: z.string().optional(),
   }),
   /** The owner went on from a state that was there before the generation: so many prompt tokens were not computed for it. */
   z.strictObject({ v, kind: z.literal('restored'), epoch: epoch.min(1), cached_tokens: z.int().min(1) }),

@@ -1,5 +1,5 @@
 import { availableParallelism, hostname } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { createEngine } from '@baton/engine';
 import { loadEnv } from '@baton/environment';
 import { BatonError, ConfigurationError } from '@baton/errors';
@@ -87,7 +87,7 @@ async function main(): Promise<void> {
     workerId,
     redisUrl,
     natsUrl,
-    modelName: env.BATON_MODEL_NAME ?? basename(env.BATON_MODEL ?? embeddedModel),
+    modelName: env.BATON_MODEL_NAME ?? basename(resolve(env.BATON_MODEL ?? embeddedModel)),
     log: {
       shards: env.BATON_LOG_SHARDS,
       replicas: env.BATON_LOG_REPLICAS,

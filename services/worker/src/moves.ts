@@ -27,6 +27,7 @@ export interface Running {
 
 export interface MovesOptions {
   readonly workerId: string;
+  readonly modelName: string;
   readonly engine: Engine;
   readonly log: TokenLog;
   readonly states: SessionStates;
@@ -176,12 +177,14 @@ export class Moves {
 
   /** The worker with most room for a generation of this one's model, or `to` where that has room. */
   #target(to: string | null): string | null {
-    const { workerId, engine, fleet, running } = this.#options;
+    const { workerId, modelName, engine, fleet, running } = this.#options;
+    const isAlike = ({ model, fingerprint }: WorkerStatus) =>
+      model === modelName && fingerprint === engine.model.fingerprint;
     const comingTo = (other: string) => [...running.values()].filter(({ target }) => target === other).length;
     const room = ({ worker, slots, generations }: WorkerStatus) =>
       slots - generations.length - comingTo(worker);
     const [most] = fleet.running
-      .filter(({ worker, fingerprint }) => worker !== workerId && fingerprint === engine.model.fingerprint)
+      .filter((other) => other.worker !== workerId && isAlike(other))
       .filter((other) => room(other) > 0 && (to === null || other.worker === to))
       .sort((a, b) => room(b) - room(a));
     return most?.worker ?? null;

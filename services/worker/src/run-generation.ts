@@ -1,9 +1,10 @@
 import type { Engine } from '@baton/engine';
 import { BatonError, outcomeOf, QueueTimeoutError, ServerError } from '@baton/errors';
-import type { TokenLog } from '@baton/log';
+import type { FormerOwner, TokenLog } from '@baton/log';
 import { type GenerationJob, isSameProcess, type LogState } from '@baton/protocol';
 import { attributes, withSpan } from '@baton/telemetry';
 import { begin } from './begun.ts';
+import { isLate, UnfitError } from './fit.ts';
 import { GenerationRun } from './generation-run.ts';
 import {
   inRestoreSpan,
@@ -24,12 +25,16 @@ export interface GenerationContext {
   readonly workerId: string;
   /** Tells this process from the one before it: a worker may keep its name when it is started again. */
   readonly process?: string;
+  /** Of the model that it runs. */
+  readonly fingerprint?: string;
+  /** Why it is not to be run here, as its log is before the claim; null where it is. */
+  readonly whyUnfit?: (state: Readonly<LogState>) => string | null;
   /** How many workers may be lost to one generation. */
   readonly maxClaims: number;
   /** Gets to know the generation's state once it has one. */
   readonly onProgress?: (tracker: StateTracker) => void;
   /** Hears what an owner begins with. */
-  readonly onRestored?: (state: LogState, restored: Restored) => void;
+  readonly onRestored?: (state: LogState, restored: Restored, former: FormerOwner | null) => void;
 }
 
 /**
@@ -45,12 +50,12 @@ export async function runGeneration(
   standby: Standby | null = null,
 ): Promise<boolean> {
   const { log, engine, states, maxClaims, onProgress, onRestored } = context;
-  const { state, writer, links } = await claim(job, context, standby);
+  const { state, writer, former, links, unfit } = await claim(job, context, standby);
+  if (unfit !== null) throw new UnfitError(unfit);
   if (writer === null) return state.terminal !== null;
   let tracker: StateTracker | null = null;
   try {
-    if (state.epoch === 1 && job.start_by !== undefined && Date.now() > job.start_by)
-      throw new QueueTimeoutError();
+    if (state.epoch === 1 && isLate(job)) throw new QueueTimeoutError();
     if (state.crashes >= maxClaims) {
       throw new ServerError(
         `the generation was given up: ${state.crashes} workers were lost while they ran it`,
@@ -62,7 +67,7 @@ export async function runGeneration(
     const { restored } = begun;
     tracker = begun.tracker;
     recordRestore(restored, job, state);
-    onRestored?.(state, restored);
+    onRestored?.(state, restored, former);
     onProgress?.(tracker);
     // What this generation itself had computed before its worker was lost is none of it.
     const found = restored.of === 'generation' ? 0 : Math.min(restored.tokens, job.prompt.length);
@@ -100,14 +105,23 @@ export async function runGeneration(
 }
 
 /** An owner after the first one has `links` to the first one's attempt, for each of its spans. */
-function claim(job: GenerationJob, { log, workerId, process }: GenerationContext, standby: Standby | null) {
+function claim(
+  job: GenerationJob,
+  { log, workerId, process, fingerprint, whyUnfit }: GenerationContext,
+  standby: Standby | null,
+) {
   return withSpan('claim', { attributes: { [attributes.workerId]: workerId } }, async (span) => {
-    const claimant = process === undefined ? {} : { process };
-    const options = { ...claimant, followed: standby?.log ?? null };
+    const claimant = { ...(process && { process }), ...(fingerprint && { fingerprint }) };
+    let unfit: string | null = null;
+    const mayClaim = (before: Readonly<LogState>) => {
+      unfit = whyUnfit?.(before) ?? null;
+      return unfit === null;
+    };
+    const options = { ...claimant, followed: standby?.log ?? null, mayClaim };
     const { state, writer, former } = await log.claim(job, workerId, options);
     const links = linksToFirstAttempt(state);
     span.setAttribute(attributes.epoch, state.epoch).addLinks(links);
     if (former !== null && !isSameProcess(former, claimant)) recordTakeover(former);
-    return { state, writer, links };
+    return { state, writer, former, links, unfit: unfit as string | null };
   });
 }

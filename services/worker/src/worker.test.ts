@@ -34,13 +34,13 @@ afterEach(async () => {
 async function startWorker(
   workerId: string,
   engine: ScriptedEngine,
-  storeUrl = `file://${folder}`,
+  { storeUrl = `file://${folder}`, modelName = exampleJob().model, logger = pino({ level: 'silent' }) } = {},
 ): Promise<Worker> {
   const worker = await Worker.start(engine, {
     workerId,
     redisUrl: servers.redis.url,
     natsUrl: servers.nats.url,
-    modelName: 'scripted',
+    modelName,
     log: {},
     snapshots: {
       storeUrl,
@@ -51,7 +51,7 @@ async function startWorker(
     warmBytes: 1e6,
     maxClaims: 3,
     drainMs: 2000,
-    logger: pino({ level: 'silent' }),
+    logger,
     stateBytes: () => 0,
     onDrained: () => {},
   });
@@ -108,6 +108,64 @@ describe('a worker where a generation of another one stands by', () => {
     await expect.poll(async () => (await log.read(String(moved)))?.owner).toBe('staying');
     expect(staying.active).toBe(2);
     await log.close();
+  });
+});
+
+describe('a worker of another model', () => {
+  let log: TokenLog;
+  beforeEach(async () => {
+    log = await TokenLog.open(servers.nats.url);
+  });
+  afterEach(() => log.close());
+
+  const ownerOf = async (id: string) => (await log.read(id))?.owner;
+
+  it('leaves a generation to a worker of its model, also where that comes later', async () => {
+    await startWorker('other', new ScriptedEngine(), { modelName: 'another' });
+    const [id = ''] = await addJobs(1);
+    await expect.poll(() => log.read(id)).not.toBeNull();
+    await startWorker('right', new ScriptedEngine({ stepMs: 20 }));
+    await expect.poll(() => ownerOf(id), { timeout: 10_000 }).toBe('right');
+    expect(await log.read(id)).toMatchObject({ epoch: 1, crashes: 0 });
+  });
+
+  it('ends a generation that was not begun in time', async () => {
+    await startWorker('other', new ScriptedEngine(), { modelName: 'another' });
+    const job = exampleJob({ id: newId('resp', 'default'), start_by: Date.now() - 1 });
+    await queue.add(job);
+    await expect
+      .poll(async () => (await log.read(job.id))?.terminal)
+      .toMatchObject({ kind: 'error', code: 'queue_timeout' });
+  });
+
+  it('goes on with another fingerprint only where nobody runs the one before, and says so', async () => {
+    const former = await startWorker('former', new ScriptedEngine({ slots: 1, stepMs: 20 }));
+    const [moved = ''] = await addJobs(1);
+    await expect.poll(() => ownerOf(moved)).toBe('former');
+    const alike = await startWorker('alike', new ScriptedEngine({ slots: 1, stepMs: 20 }));
+    const [occupant = ''] = await addJobs(1);
+    await expect.poll(() => ownerOf(occupant)).toBe('alike');
+    const engine = new ScriptedEngine({ stepMs: 20 });
+    const [before, after] = [engine.model.fingerprint, 'f'.repeat(64)];
+    const lines: unknown[] = [];
+    const logger = pino({ level: 'warn' }, { write: (line: string) => lines.push(JSON.parse(line)) });
+    await startWorker('newer', Object.assign(engine, { model: { ...engine.model, fingerprint: after } }), {
+      logger,
+    });
+    const stop = async (worker: Worker) => {
+      await worker.stop();
+      workers.splice(workers.indexOf(worker), 1);
+    };
+    await stop(former);
+    const putBack = { generation: moved, reason: expect.stringContaining(before) };
+    await expect.poll(() => lines).toContainEqual(expect.objectContaining(putBack));
+    await log.requestCancel(occupant);
+    await expect.poll(() => ownerOf(moved), { timeout: 10_000 }).toBe('alike');
+    expect(await log.read(moved)).toMatchObject({ epoch: 2, crashes: 0 });
+    await stop(alike);
+    await expect.poll(() => ownerOf(moved), { timeout: 10_000 }).toBe('newer');
+    const goesOn = { level: 40, generation: moved, epoch: 3, former: before, own: after };
+    await expect.poll(() => lines).toContainEqual(expect.objectContaining(goesOn));
   });
 });
 
@@ -181,7 +239,7 @@ describe('a worker whose snapshot store is away', () => {
   it('begins without it, and stores states once it is there', async () => {
     const store = await startTestRedis();
     await store.kill('SIGKILL');
-    const worker = await startWorker('alone', new ScriptedEngine({ stepMs: 20 }), store.url);
+    const worker = await startWorker('alone', new ScriptedEngine({ stepMs: 20 }), { storeUrl: store.url });
     await addJobs(1);
     await expect.poll(() => worker.active).toBe(1);
     await store.restart();

@@ -9,6 +9,7 @@ import type { GenerationJob, WorkerCommand, WorkerStatus } from '@baton/protocol
 import { GenerationConsumer, GenerationQueue } from '@baton/queue';
 import { openSnapshots, type SnapshotSettings } from '@baton/snapshot';
 import type { Logger } from 'pino';
+import { UnfitError, whyUnfit } from './fit.ts';
 import { type Answer, dismissed, done, Moves, type Running } from './moves.ts';
 import { observeWorker, recordSave } from './record.ts';
 import { type GenerationContext, runGeneration } from './run-generation.ts';
@@ -61,6 +62,8 @@ export class Worker {
   readonly #stopCommands: () => void;
   readonly #running = new Map<string, Running>();
   readonly #moves: Moves;
+  /** Why generations were not run here, as far as it has been told. */
+  readonly #unfit = new Set<string>();
   readonly #timers: readonly NodeJS.Timeout[];
   #deaf = false;
   #consumer: GenerationConsumer | null = null;
@@ -116,6 +119,7 @@ export class Worker {
     });
     this.#moves = new Moves({
       workerId: options.workerId,
+      modelName: options.modelName,
       engine,
       log: parts.log,
       states: parts.states,
@@ -214,7 +218,8 @@ export class Worker {
   }
 
   #start(job: GenerationJob, standby: Standby | null = null): Running {
-    const { workerId, maxClaims } = this.#options;
+    const { workerId, modelName, maxClaims } = this.#options;
+    const { fingerprint } = this.#engine.model;
     const release = new AbortController();
     const context: GenerationContext = {
       log: this.#log,
@@ -224,11 +229,26 @@ export class Worker {
       states: this.#states,
       workerId,
       process: this.#process,
+      fingerprint,
+      whyUnfit: (state) =>
+        whyUnfit(
+          job,
+          state,
+          { model: modelName, fingerprint },
+          this.#watch.isNew ? null : this.#watch.running,
+        ),
       maxClaims,
       onProgress: (tracker) => {
         running.tracker = tracker;
       },
-      onRestored: ({ epoch, traces: _, tokens }, { source, of, why, tokens: restored }) => {
+      onRestored: ({ epoch, traces: _, tokens }, { source, of, why, tokens: restored }, former) => {
+        if (former?.fingerprint !== undefined && former.fingerprint !== fingerprint) {
+          const fingerprints = { former: former.fingerprint, own: fingerprint };
+          this.#options.logger.warn(
+            { generation: job.id, epoch, ...fingerprints },
+            'goes on with another model of the same name: nobody runs the one that it was begun with',
+          );
+        }
         const event = { generation: job.id, epoch, logged: tokens.length, source, of, restored, why };
         this.#options.logger[epoch > 1 ? 'info' : 'debug'](event, epoch > 1 ? 'taken over' : 'begun');
       },
@@ -265,6 +285,15 @@ export class Worker {
 
   /** Says why a generation does not go on here, unless its end is told by `onGivenUp`. */
   #noteFailure(generation: string, error: unknown): void {
+    if (error instanceof UnfitError) {
+      const { message } = error;
+      this.#options.logger[this.#unfit.has(message) ? 'debug' : 'warn'](
+        { generation, reason: message },
+        'put back, for another worker',
+      );
+      this.#unfit.add(message);
+      return;
+    }
     const code = error instanceof BatonError ? error.code : 'server_error';
     const { job } = outcomeOf(code);
     if (job === 'fail') return;
