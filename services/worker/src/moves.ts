@@ -23,6 +23,8 @@ export interface Running {
   begun: boolean;
   /** Where it moves to. */
   target: string | null;
+  /** Why it does not. */
+  obstacle: string;
 }
 
 export interface MovesOptions {
@@ -164,6 +166,7 @@ export class Moves {
     const { log, logger } = this.#options;
     const { id } = running.job;
     running.target = target;
+    running.obstacle = `${target} was not ready in time`;
     try {
       const prepare = { v: 1, kind: 'prepare', generation: id } as const;
       const { done, reason } = await commandWorker(log.connection, target, prepare, prepareMs);
@@ -171,6 +174,8 @@ export class Moves {
       if (this.#options.running.get(id) === running) running.release.abort(this.#offerTo(id, target));
     } catch (error) {
       running.target = null;
+      running.obstacle = `${target} did not get ready`;
+      if (this.#options.running.get(id) !== running) return;
       logger.warn({ err: error, generation: id, target }, 'a generation stays where it is');
     }
   }
@@ -191,9 +196,19 @@ export class Moves {
   }
 
   #offerTo(generation: string, target: string): HandedOver {
+    const { log, logger } = this.#options;
+    const refused = 'back to the queue: the offer was refused';
     return new HandedOver(async (lockToken) => {
       const command = { v: 1, kind: 'adopt', generation, lock_token: lockToken } as const;
-      return (await commandWorker(this.#options.log.connection, target, command)).done;
+      try {
+        const { done, reason } = await commandWorker(log.connection, target, command);
+        const outcome = done ? 'handed over' : `${refused}: ${reason}`;
+        logger.info({ generation, target, reason: outcome }, 'released');
+        return done;
+      } catch (error) {
+        logger.info({ generation, target, reason: refused, err: error }, 'released');
+        return false;
+      }
     });
   }
 }

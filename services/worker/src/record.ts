@@ -1,7 +1,7 @@
 import type { StepReport } from '@baton/engine';
 import { BatonError } from '@baton/errors';
 import type { FormerOwner } from '@baton/log';
-import type { GenerationJob, LogState, Usage } from '@baton/protocol';
+import { type GenerationJob, isSameProcess, type LogState, type Usage } from '@baton/protocol';
 import { refusalReasons, type SaveResult } from '@baton/snapshot';
 import {
   adderOf,
@@ -27,9 +27,18 @@ export function linksOfSuccessor({ traces }: Pick<LogState, 'traces'>): Link[] {
   return linksTo(traces.attempts[0] ?? null, { [attributes.link]: 'first_attempt' });
 }
 
-/** Another worker goes on with a generation: its owner was lost, or has released it. */
-export function recordTakeover({ hasReleased }: FormerOwner): void {
-  count('takeovers', 1, { [attributes.cause]: hasReleased ? 'migration' : 'failover' });
+/** Why an owner goes on after a former one: that was lost, or has released it, or was this process itself. */
+export function causeOf(
+  former: FormerOwner,
+  own: { readonly process?: string },
+): 'failover' | 'migration' | 'resumption' {
+  if (isSameProcess(former, own)) return 'resumption';
+  return former.hasReleased ? 'migration' : 'failover';
+}
+
+/** Another worker goes on with a generation. */
+export function recordTakeover(cause: ReturnType<typeof causeOf>): void {
+  if (cause !== 'resumption') count('takeovers', 1, { [attributes.cause]: cause });
 }
 
 /** Runs `restore` in a span that says which way it took. */

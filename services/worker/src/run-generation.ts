@@ -1,12 +1,13 @@
 import type { Engine } from '@baton/engine';
 import { BatonError, outcomeOf, QueueTimeoutError, ServerError } from '@baton/errors';
 import type { FormerOwner, TokenLog } from '@baton/log';
-import { type GenerationJob, isSameProcess, type LogState } from '@baton/protocol';
+import type { GenerationJob, LogState } from '@baton/protocol';
 import { attributes, withSpan } from '@baton/telemetry';
 import { begin } from './begun.ts';
 import { isLate, UnfitError } from './fit.ts';
 import { GenerationRun } from './generation-run.ts';
 import {
+  causeOf,
   inRestoreSpan,
   linksToFirstAttempt,
   recordFailure,
@@ -121,7 +122,7 @@ function claim(
     const { state, writer, former } = await log.claim(job, workerId, options);
     const links = linksToFirstAttempt(state);
     span.setAttribute(attributes.epoch, state.epoch).addLinks(links);
-    if (former !== null && !isSameProcess(former, claimant)) recordTakeover(former);
+    if (former !== null) recordTakeover(causeOf(former, claimant));
     return { state, writer, former, links, unfit: unfit as string | null };
   });
 }

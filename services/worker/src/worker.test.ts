@@ -2,9 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ScriptedEngine } from '@baton/engine/testing';
-import { commandWorker } from '@baton/fleet';
+import { commandWorker, FleetWatch, Heartbeat, serveCommands } from '@baton/fleet';
 import { TokenLog } from '@baton/log';
-import { newId } from '@baton/protocol';
+import { newId, type WorkerStatus } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
 import { GenerationQueue } from '@baton/queue';
 import { openSnapshotStore } from '@baton/snapshot';
@@ -184,6 +184,94 @@ describe('a worker that is started again under its name', () => {
     expect(processes).toEqual([expect.any(String), expect.any(String)]);
     expect(processes[0]).not.toBe(processes[1]);
     await log.close();
+  });
+});
+
+describe('what a worker logs of a generation that changes hands', () => {
+  let log: TokenLog;
+  beforeEach(async () => {
+    log = await TokenLog.open(servers.nats.url);
+  });
+  afterEach(() => log.close());
+
+  function newLogger() {
+    const lines: unknown[] = [];
+    const logger = pino({ level: 'info' }, { write: (line: string) => lines.push(JSON.parse(line)) });
+    const logged = (line: object) =>
+      expect.poll(() => lines).toContainEqual(expect.objectContaining({ level: 30, ...line }));
+    return { logger, logged };
+  }
+
+  /** A worker that runs one generation, and what stops it. */
+  async function leaving() {
+    const { logger, logged } = newLogger();
+    const worker = await startWorker('leaving', new ScriptedEngine({ stepMs: 20 }), { logger });
+    const [generation = ''] = await addJobs(1);
+    await expect.poll(async () => (await log.read(generation))?.owner).toBe('leaving');
+    const leave = async () => {
+      workers.splice(workers.indexOf(worker), 1);
+      await worker.stop();
+    };
+    return { generation, leave, logged };
+  }
+
+  async function heard(name: string): Promise<void> {
+    const fleet = new FleetWatch(log.connection);
+    await expect.poll(() => fleet.running.map(({ worker }) => worker)).toContain(name);
+    fleet.close();
+  }
+
+  it('says where it goes, and from whom and why it comes', async () => {
+    const { generation, leave, logged } = await leaving();
+    const staying = newLogger();
+    await startWorker('staying', new ScriptedEngine({ stepMs: 20 }), { logger: staying.logger });
+    await heard('staying');
+    await leave();
+    await logged({ msg: 'released', generation, target: 'staying', reason: 'handed over' });
+    await staying.logged({ msg: 'taken over', generation, cause: 'migration', former: 'leaving' });
+  });
+
+  it('says that it was lost', async () => {
+    const { logger, logged } = newLogger();
+    const job = exampleJob({ id: newId('resp', 'default') });
+    await log.claim(job, 'lost');
+    await startWorker('next', new ScriptedEngine(), { logger });
+    await queue.add(job);
+    await logged({ msg: 'taken over', generation: job.id, cause: 'failover', former: 'lost' });
+  });
+
+  it('says that nobody has room', async () => {
+    const { generation, leave, logged } = await leaving();
+    await leave();
+    await logged({ msg: 'released', generation, reason: 'back to the queue: no other worker has room' });
+  });
+
+  it('says that it was refused', async () => {
+    const { generation, leave, logged } = await leaving();
+    const heartbeat = await Heartbeat.start(servers.nats.url);
+    const status: WorkerStatus = {
+      v: 1,
+      worker: 'refusing',
+      pid: process.pid,
+      host: 'here',
+      state: 'running',
+      device: 'cpu',
+      model: exampleJob().model,
+      fingerprint: new ScriptedEngine().model.fingerprint,
+      slots: 1,
+      generations: [],
+    };
+    const stopCommands = serveCommands(log.connection, 'refusing', ({ kind }) => ({
+      done: kind === 'prepare',
+      reason: 'no, thank you',
+    }));
+    heartbeat.say(status);
+    await heard('refusing');
+    await leave();
+    const reason = 'back to the queue: the offer was refused: no, thank you';
+    await logged({ msg: 'released', generation, target: 'refusing', reason });
+    stopCommands();
+    await heartbeat.stop({ ...status, state: 'stopped' });
   });
 });
 

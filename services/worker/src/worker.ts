@@ -6,12 +6,12 @@ import { BatonError, outcomeOf } from '@baton/errors';
 import { FleetWatch, Heartbeat, serveCommands } from '@baton/fleet';
 import { TokenLog, type TokenLogSettings } from '@baton/log';
 import type { GenerationJob, WorkerCommand, WorkerStatus } from '@baton/protocol';
-import { GenerationConsumer, GenerationQueue } from '@baton/queue';
+import { GenerationConsumer, GenerationQueue, HandedOver, LockLost } from '@baton/queue';
 import { openSnapshots, type SnapshotSettings } from '@baton/snapshot';
 import type { Logger } from 'pino';
 import { UnfitError, whyUnfit } from './fit.ts';
 import { type Answer, dismissed, done, Moves, type Running } from './moves.ts';
-import { observeWorker, recordSave } from './record.ts';
+import { causeOf, observeWorker, recordSave } from './record.ts';
 import { type GenerationContext, runGeneration } from './run-generation.ts';
 import type { Standby } from './standby.ts';
 import { SessionStates } from './states/session-states.ts';
@@ -249,7 +249,17 @@ export class Worker {
             'goes on with another model of the same name: nobody runs the one that it was begun with',
           );
         }
-        const event = { generation: job.id, epoch, logged: tokens.length, source, of, restored, why };
+        const from = former && { cause: causeOf(former, { process: this.#process }), former: former.worker };
+        const event = {
+          ...from,
+          generation: job.id,
+          epoch,
+          logged: tokens.length,
+          source,
+          of,
+          restored,
+          why,
+        };
         this.#options.logger[epoch > 1 ? 'info' : 'debug'](event, epoch > 1 ? 'taken over' : 'begun');
       },
     };
@@ -257,8 +267,9 @@ export class Worker {
       try {
         return await runGeneration(job, release.signal, context, standby);
       } catch (error) {
+        if (error === release.signal.reason) this.#noteRelease(running, error);
+        else this.#noteFailure(job.id, error);
         if (error === dismissed) return false;
-        if (error !== release.signal.reason) this.#noteFailure(job.id, error);
         throw error;
       } finally {
         if (this.#running.get(job.id) === running) this.#running.delete(job.id);
@@ -274,6 +285,7 @@ export class Worker {
       tracker: null,
       begun,
       target: null,
+      obstacle: 'no other worker has room',
     };
     this.#running.set(job.id, running);
     this.#fetchWhatFits();
@@ -281,6 +293,14 @@ export class Worker {
     // Whoever has its job meets it; there may be nobody as yet.
     running.ended.catch(() => {});
     return running;
+  }
+
+  /** Says why a generation was released, unless that is told with what became of its offer. */
+  #noteRelease({ job, obstacle }: Running, reason: unknown): void {
+    if (reason instanceof HandedOver) return;
+    const own = reason === dismissed ? dismissed : reason instanceof LockLost ? reason : null;
+    const why = own?.message ?? `back to the queue: ${obstacle}`;
+    this.#options.logger.info({ generation: job.id, reason: why }, 'released');
   }
 
   /** Says why a generation does not go on here, unless its end is told by `onGivenUp`. */
