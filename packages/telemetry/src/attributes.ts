@@ -33,7 +33,7 @@ export const attributes = {
   workerId: 'baton.worker.id',
   /** Prompt tokens whose state did not have to be computed again. */
   cachedTokens: 'baton.usage.cached_tokens',
-  /** Tokens of an earlier owner that were replayed instead of sampled. */
+  /** Tokens of earlier owners that were computed again, since no state was found that remembers them. */
   replayedTokens: 'baton.replayed_tokens',
   tenant: 'baton.tenant',
 

@@ -5,6 +5,7 @@ import { HandedOver } from '@baton/queue';
 import { attributes, withSpan } from '@baton/telemetry';
 import { type Link, trace } from '@opentelemetry/api';
 import type { Begun } from './begun.ts';
+import { replayedOf } from './record.ts';
 import type { SessionStates } from './states/session-states.ts';
 
 export interface RunContext {
@@ -81,7 +82,7 @@ export class GenerationRun {
     const { state, writer, begun, states, links } = this.#context;
     const spanAttributes = {
       [attributes.inputTokens]: this.#job.prompt.length,
-      [attributes.replayedTokens]: state.tokens.length,
+      [attributes.replayedTokens]: replayedOf(begun.restored, this.#job, state),
       [attributes.epoch]: state.epoch,
     };
     return withSpan('prefill', { links, attributes: spanAttributes }, async () => {

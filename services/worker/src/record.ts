@@ -58,13 +58,18 @@ export function inRestoreSpan(settings: SpanSettings, restore: () => Promise<Res
   });
 }
 
-/** What a generation begins with, and how many of the `logged` output tokens it has to compute again. */
-export function recordRestore(restored: Restored, job: GenerationJob, { tokens }: LogState): void {
+/** How many of the logged output tokens are to be computed again. */
+export function replayedOf({ tokens: restored }: Restored, job: GenerationJob, { tokens }: LogState): number {
+  return Math.max(0, Math.min(tokens.length, job.prompt.length + tokens.length - restored));
+}
+
+/** What a generation begins with, and how much of it has to be computed again. */
+export function recordRestore(restored: Restored, job: GenerationJob, state: LogState): void {
   const { source, of, milliseconds } = restored;
   count('restores', 1, { [attributes.restoreSource]: source, [attributes.restoreOf]: of ?? 'none' });
   if (source !== 'none')
     measure('restoreDuration', milliseconds / 1000, { [attributes.restoreSource]: source });
-  const replayed = Math.min(tokens.length, job.prompt.length + tokens.length - restored.tokens);
+  const replayed = replayedOf(restored, job, state);
   if (replayed > 0) count('replayedTokens', replayed);
 }
 
