@@ -55,6 +55,7 @@ export async function runGeneration(
   if (unfit !== null) throw new UnfitError(unfit);
   if (writer === null) return state.terminal !== null;
   let tracker: StateTracker | null = null;
+  let ended = false;
   try {
     if (state.epoch === 1 && isLate(job)) throw new QueueTimeoutError();
     if (state.crashes >= maxClaims) {
@@ -83,6 +84,7 @@ export async function runGeneration(
       completion_tokens: state.tokens.length + sampled,
     };
     await writer.append({ kind: 'finish', reason, usage });
+    ended = true;
     if (!job.continuable) tracker.drop();
     recordFinish(job, reason, usage);
     return true;
@@ -99,9 +101,13 @@ export async function runGeneration(
     }
     throw failure;
   } finally {
-    const isDeleted = async () => (await log.read(job.id)) === null;
+    const isForgotten = async () => {
+      const state = await log.read(job.id);
+      const end = state?.terminal?.kind;
+      return state === null || end === 'error' || (end === 'finish' && !job.continuable);
+    };
     // It is there until its time to live ends, where nobody can say.
-    tracker?.close(isDeleted).catch(() => {});
+    tracker?.close(isForgotten, ended).catch(() => {});
   }
 }
 

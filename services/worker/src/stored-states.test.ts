@@ -65,6 +65,64 @@ describe('runGeneration', () => {
     await expect.poll(() => bench.isStored(job)).toBe(false);
   });
 
+  /** A worker whose first state waits to be stored until `store` is called, which resolves when it is. */
+  function slowWorker() {
+    const [saving, open] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const store = bench.newStore();
+    const putManifest = store.putManifest.bind(store);
+    store.putManifest = async (...args) => {
+      saving.resolve();
+      await open.promise;
+      return putManifest(...args);
+    };
+    const engine = new ScriptedEngine({ stepMs: 10 });
+    const saves: SaveResult[] = [];
+    const states = bench.statesOf(engine, {
+      every: 8,
+      snapshots: bench.snapshotsOf(engine, store),
+      onSave: (_, result) => saves.push(result),
+    });
+    const save = async () => {
+      open.resolve();
+      await expect.poll(() => saves).toContainEqual(expect.objectContaining({ kind: 'saved' }));
+    };
+    return { engine, states, isSaving: saving.promise, save };
+  }
+
+  it.each([
+    ['nobody may continue', 'was drained'],
+    ['nobody may continue', 'was taken for lost'],
+    ['nobody may continue', 'has stood still'],
+    ['has failed', 'was drained'],
+  ])('leaves no state of what %s, though a former owner that %s stores it later', async (what, left) => {
+    const job = { ...newJob({ ignore_eos: true }), continuable: what === 'has failed' };
+    const { engine, states, isSaving, save } = slowWorker();
+    const [stop, goOn] = [new AbortController(), Promise.withResolvers<void>()];
+    const generate = engine.generate.bind(engine);
+    engine.generate = async function* (...args) {
+      for await (const output of generate(...args)) {
+        yield output;
+        if (output.kind === 'state' && left === 'has stood still') await goOn.promise;
+      }
+    };
+    const former = bench.run(job, engine, { states, signal: stop.signal }).catch(() => {});
+    await isSaving;
+    if (left === 'was drained') stop.abort(new Error('drained'));
+    else await bench.log.claim(job, 'worker-2');
+    if (left !== 'has stood still') await former;
+    const failing = new ScriptedEngine({ failure: (position) => (position === 300 ? 'throw' : undefined) });
+    const next = what === 'has failed' ? failing : new ScriptedEngine();
+    const snapshots = bench.snapshotsOf(next);
+    const remove = vi.spyOn(snapshots, 'delete');
+    await bench.run(job, next, { states: bench.statesOf(next, { snapshots }) }).catch(() => {});
+    expect((await bench.stateOf(job)).terminal?.kind).toBe(what === 'has failed' ? 'error' : 'finish');
+    await expect.poll(() => remove.mock.settledResults).toHaveLength(1);
+    await save();
+    goOn.resolve();
+    await former;
+    await expect.poll(() => bench.isStored(job)).toBe(false);
+  });
+
   it('takes the state of a generation that has failed out of the store, whoever has stored it', async () => {
     const failed = newJob();
     const failing = new ScriptedEngine({

@@ -112,15 +112,15 @@ export class StateTracker {
 
   /**
    * Nothing more is added. Once nothing is being saved any more either, what was dropped is taken out of the store, and what
-   * `isDeleted` says of then: a late save stores it again.
+   * `isForgotten` says of then: a save may come after the end, which is another owner's where it has not `ended` here.
    */
-  async close(isDeleted: () => Promise<boolean>): Promise<void> {
+  async close(isForgotten: () => Promise<boolean>, ended: boolean): Promise<void> {
     const { job, warm, writer, snapshots } = this.#options;
     const ref = { tenant: job.tenant, session: job.id };
     await this.#added;
-    const isLate = writer?.isSaving;
+    const isLate = !ended || writer?.isSaving;
     await writer?.settled();
-    if (this.#isDropped || (isLate && (await isDeleted()))) {
+    if (this.#isDropped || (isLate && (await isForgotten()))) {
       warm.delete(warmKey(job.tenant, job.id));
       await snapshots?.delete(ref);
     } else {
