@@ -1,7 +1,15 @@
+import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { DependencyError } from '@baton/errors';
+import { queueName, redisPrefix } from '@baton/protocol';
+import { DiskStore } from '@baton/snapshot/disk-store';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { WebSocket } from 'ws';
+import type { GatewaySettings } from './gateway.ts';
 import { answer, answerText, waitForCancel } from './testing/scripts.ts';
 import { type RunningGateway, TestBench } from './testing/test-bench.ts';
 
@@ -22,6 +30,15 @@ const once = async (id: string) => {
   await expect.poll(() => terminalOf(id), { timeout: 10_000 }).toBeTruthy();
   return terminalOf(id);
 };
+
+/** A gateway beside workers that store states, and the store. */
+async function startStoringGateway(settings: Partial<GatewaySettings> = {}) {
+  const folder = await mkdtemp(join(tmpdir(), 'baton-snapshots-'));
+  onTestFinished(() => rm(folder, { recursive: true, maxRetries: 10 }));
+  const store = new DiskStore(folder, { ttlSeconds: 60, quotaBytes: 1e9, totalBytes: 1e9 });
+  return { ...(await bench.startGateway(settings, { snapshots: store })), store };
+}
+const state = { bytes: new Uint8Array(8), pages: [] };
 
 describe('an idempotency key', () => {
   const post = (path: string, body: object, key: string, url = gateway.url) =>
@@ -87,7 +104,7 @@ describe('an idempotency key', () => {
 });
 
 describe('a client that goes away', () => {
-  const unstored = async (url: string) => {
+  const unstored = async (url: string, beforeItLeaves = async (_: string) => {}) => {
     const leave = new AbortController();
     const response = await fetch(`${url}/v1/responses`, {
       method: 'POST',
@@ -100,8 +117,10 @@ describe('a client that goes away', () => {
       text += new TextDecoder().decode(chunk);
       if (text.includes('output_text.delta')) break;
     }
+    const id = text.match(/resp_[0-9a-f]{32}/)?.[0] ?? '';
+    await beforeItLeaves(id);
     leave.abort();
-    return text.match(/resp_[0-9a-f]{32}/)?.[0] ?? '';
+    return id;
   };
 
   it('may come back within the grace period, on another gateway, and then nothing is cancelled', async () => {
@@ -127,6 +146,39 @@ describe('a client that goes away', () => {
     bench.script = waitForCancel;
     const id = await unstored(gateway.url);
     expect(await once(id)).toMatchObject({ kind: 'finish', reason: 'cancelled' });
+  });
+
+  it('leaves no state of what it had begun, where that is cancelled while no worker has it', async () => {
+    bench.script = async (_, writer) => {
+      await writer.append({ kind: 'tokens', tokens: [77], text: 'Well, ' });
+      throw new DependencyError('nats', 'the worker is cut off');
+    };
+    const { url, store } = await startStoringGateway();
+    const id = await unstored(url, async (id) => {
+      await bench.stopConsumer();
+      await store.putManifest('default', id, state, null);
+    });
+    expect(await once(id)).toMatchObject({ kind: 'finish', reason: 'cancelled' });
+    await expect.poll(() => store.getManifest('default', id)).toBeNull();
+    await bench.startConsumer();
+  });
+});
+
+describe('a generation that the queue refuses', () => {
+  it('fails, and leaves no state of what its owners had stored', async () => {
+    await bench.stopConsumer();
+    const { client, store } = await startStoringGateway({ stalledAfterMs: 50 });
+    const { id } = await client.responses.create({ model, input: 'hi', background: true });
+    await store.putManifest('default', id, state, null);
+    const redis = new Redis(bench.servers.redis.url);
+    await redis.hset(`${redisPrefix}:${queueName}:${id}`, 'data', '{"v":1}');
+    redis.disconnect();
+    await bench.startConsumer();
+    const stream = await client.responses.retrieve(id, { stream: true });
+    const events: { type: string }[] = [];
+    for await (const event of stream) events.push(event);
+    expect(events.at(-1)).toMatchObject({ type: 'response.failed' });
+    await expect.poll(() => store.getManifest('default', id)).toBeNull();
   });
 });
 

@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { ScriptedEngine } from '@baton/engine/testing';
 import { commandWorker, FleetWatch, Heartbeat, serveCommands } from '@baton/fleet';
 import { TokenLog } from '@baton/log';
-import { newId, type WorkerStatus } from '@baton/protocol';
+import { newId, queueName, redisPrefix, type WorkerStatus } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
 import { GenerationQueue } from '@baton/queue';
 import { openSnapshotStore } from '@baton/snapshot';
 import { startTestRedis, startTestServers, type TestServers } from '@baton/testing';
+import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Worker } from './worker.ts';
@@ -320,6 +321,30 @@ describe('a generation that stands by, and whose job goes back to the queue', ()
     await expect.poll(async () => (await log.read(String(other)))?.owner).toBe('staying');
     await release();
     expect((await log.read(job.id))?.owner).toBeNull();
+  });
+});
+
+describe('a worker that cannot read a job', () => {
+  it('fails its generation, and leaves no state of what owners of before had stored', async () => {
+    const [log, store] = [
+      await TokenLog.open(servers.nats.url),
+      await openSnapshotStore(`file://${folder}`, limits),
+    ];
+    const job = exampleJob({ id: newId('resp', 'default') });
+    await log.appendQueued(job);
+    await store.putManifest(job.tenant, job.id, { bytes: new Uint8Array(8), pages: [] }, null);
+    await queue.add(job);
+    const redis = new Redis(servers.redis.url);
+    await redis.hset(
+      `${redisPrefix}:${queueName}:${job.id}`,
+      'data',
+      JSON.stringify({ ...job, colour: 'red' }),
+    );
+    redis.disconnect();
+    await startWorker('older', new ScriptedEngine());
+    await expect.poll(async () => (await log.read(job.id))?.terminal?.kind).toBe('error');
+    await expect.poll(() => store.getManifest(job.tenant, job.id)).toBeNull();
+    await Promise.all([log.close(), store.close()]);
   });
 });
 

@@ -170,9 +170,12 @@ export class Worker {
     this.#consumer = await GenerationConsumer.start(redisUrl, (job, signal) => this.#handle(job, signal), {
       concurrency: this.#engine.capacity.slots,
       name: workerId,
-      onGivenUp: async (id, error) => {
+      onGivenUp: async (id, error, given) => {
         logger.error({ generation: id, err: error }, 'generation given up');
         await this.#log.appendError(id, error, workerId);
+        // Owners of before may have stored its state, also where nobody can read the job any more.
+        const job = given ?? (await this.#log.read(id))?.job;
+        if (job) await this.#states.delete(job);
       },
       onError: (error: BatonError) => logger.error({ err: error }, error.message),
     });

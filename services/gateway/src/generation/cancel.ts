@@ -2,21 +2,25 @@ import { FencedError } from '@baton/errors';
 import type { GenerationJob, LogState } from '@baton/protocol';
 import type { Gateway } from '../gateway.ts';
 import { follow } from './follow.ts';
+import { forgetState } from './forget-state.ts';
 import { subscribe } from './submit.ts';
 
 /** How long to wait for the end: an owner meets a cancel at its next token, and while it prefills soon, too. */
 const patienceMs = 2000;
 
 /** Stops a generation, wherever it is: running, or waiting, where it ends at once. */
-export async function requestCancel({ log, queue }: Gateway, job: GenerationJob): Promise<void> {
+export async function requestCancel(gateway: Gateway, job: GenerationJob): Promise<void> {
+  const { log, queue } = gateway;
   const asked = await log.requestCancel(job.id);
   if (asked !== 'requested' || !(await queue.remove(job))) return;
   try {
     await log.appendCancelled(job, 'gateway');
   } catch (error) {
     // A worker had it after all, and meets the cancel.
-    if (!(error instanceof FencedError)) throw error;
+    if (error instanceof FencedError) return;
+    throw error;
   }
+  if (!job.continuable) forgetState(gateway, job);
 }
 
 /**

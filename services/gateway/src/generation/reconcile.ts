@@ -1,5 +1,7 @@
 import { FencedError, ServerError } from '@baton/errors';
+import type { GenerationJob } from '@baton/protocol';
 import type { Gateway } from '../gateway.ts';
+import { forgetState } from './forget-state.ts';
 
 /**
  * Sees to it that a generation will end: adds its job again where the queue has lost it, as a Redis restart may lose its last
@@ -13,7 +15,7 @@ export async function reconcile(gateway: Gateway, generationId: string): Promise
     if (known && refusal === null) return false;
     const state = await log.read(generationId);
     if (!state?.job || state.terminal) return true;
-    if (refusal !== null) return await giveUp(gateway, generationId, refusal);
+    if (refusal !== null) return await giveUp(gateway, state.job, refusal);
     await queue.add(state.job);
     logger.warn({ generation: generationId }, 'put back a generation that the queue had lost');
   } catch (error) {
@@ -22,16 +24,18 @@ export async function reconcile(gateway: Gateway, generationId: string): Promise
   return false;
 }
 
-async function giveUp({ log, logger }: Gateway, generationId: string, reason: string): Promise<boolean> {
+async function giveUp(gateway: Gateway, job: GenerationJob, reason: string): Promise<boolean> {
+  const { log, logger } = gateway;
   const error = new ServerError(`the generation was given up: ${reason}`);
   try {
-    await log.appendError(generationId, error, 'gateway');
+    await log.appendError(job.id, error, 'gateway');
   } catch (failure) {
     // Somebody has it after all.
     if (failure instanceof FencedError) return false;
     throw failure;
   }
-  logger.error({ generation: generationId, reason }, 'ended a generation that the queue had given up');
+  forgetState(gateway, job);
+  logger.error({ generation: job.id, reason }, 'ended a generation that the queue had given up');
   return true;
 }
 
