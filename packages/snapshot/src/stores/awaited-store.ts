@@ -69,6 +69,10 @@ export class AwaitedStore implements SnapshotStore {
     return this.#opened.usage(tenant);
   }
 
+  async collect(): Promise<void> {
+    await this.#opened.collect();
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#store?.close();

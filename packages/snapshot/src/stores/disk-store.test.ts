@@ -58,6 +58,6 @@ it('removes what writers left half written that are gone', async () => {
   for (const name of ['old.partial', 'new.partial']) await writeFile(join(folder, 'partial', name), 'half');
   await utimes(join(folder, 'partial', 'old.partial'), hour, hour);
   await store.putManifest('partial', 's', manifestOf('page'), null);
-  await store.close();
+  await store.collect();
   expect((await readdir(join(folder, 'partial'))).sort()).toEqual(['new.partial', 'pages', 'sessions']);
 });

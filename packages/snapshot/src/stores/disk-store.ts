@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DependencyError } from '@baton/errors';
 import {
   damagedSession,
+  isExpired,
   type Kept,
   type KeptSession,
   pageWent,
@@ -36,9 +37,6 @@ const partial = '.partial';
 export class DiskStore implements SnapshotStore {
   readonly #folder: string;
   readonly #limits: StoreLimits;
-  /** When old pages that no session names are looked for again. */
-  #nextCollection = 0;
-  #collection: Promise<void> | null = null;
 
   constructor(folder: string, limits: StoreLimits) {
     this.#folder = folder;
@@ -82,7 +80,8 @@ export class DiskStore implements SnapshotStore {
     const stored = await this.#locked(tenant, async () => {
       const file = await readIfThere(this.#session(tenant, session));
       const current = file && readSession(file);
-      if ((current ? versionOf(current.manifest) : null) !== replaces) return null;
+      const isNone = !current || (replaces === null && isExpired(current.kept, this.#limits));
+      if ((isNone ? null : versionOf(current.manifest)) !== replaces) return null;
       if ((await this.missing(tenant, keys)).size > 0) {
         throw pageWent();
       }
@@ -97,8 +96,8 @@ export class DiskStore implements SnapshotStore {
   async getManifest(tenant: string, session: string) {
     const file = await readIfThere(this.#session(tenant, session));
     if (!file) return null;
-    const { manifest: bytes } = readSession(file) ?? damagedSession(session);
-    return { bytes, version: versionOf(bytes) };
+    const { kept, manifest: bytes } = readSession(file) ?? damagedSession(session);
+    return isExpired(kept, this.#limits) ? null : { bytes, version: versionOf(bytes) };
   }
 
   async delete(tenant: string, session: string): Promise<void> {
@@ -114,34 +113,46 @@ export class DiskStore implements SnapshotStore {
     return usageOf(await this.#sessions(tenant));
   }
 
-  async close(): Promise<void> {
-    await this.#collection;
+  async collect(): Promise<void> {
+    const before = Date.now() - unnamedMs(this.#limits);
+    const staying = await this.#forget((all) => all.filter((entry) => isExpired(entry, this.#limits)));
+    await this.#collectPages(staying, before);
+  }
+
+  async close(): Promise<void> {}
+
+  /** Forgets what is too old, and the oldest where there is too much, and pages that went out of use with what was replaced. */
+  async #makeRoom(tenant: string, session: string, replaced: Kept | undefined): Promise<void> {
+    const staying = await this.#forget((all) => tooMany(all, { tenant, session }, this.#limits));
+    if (replaced) await this.#dropPages(tenant, [replaced], staying.get(tenant) ?? []);
   }
 
   /**
-   * Forgets what is too old, and the oldest where there is too much, and pages that went out of use with that or with what
-   * was replaced. Holds one tenant's lock at a time.
+   * Forgets some of all sessions, and pages that go out of use with them. Holds one tenant's lock at a time. Gives what stays, by
+   * tenant.
    */
-  async #makeRoom(tenant: string, session: string, replaced: Kept | undefined): Promise<void> {
-    const now = Date.now();
+  async #forget(
+    choose: (all: readonly KeptSession[]) => KeptSession[],
+  ): Promise<ReadonlyMap<string, readonly KeptSession[]>> {
     const tenants = await list(this.#folder);
     const all = (await Promise.all(tenants.map((name) => this.#sessions(name)))).flat();
-    const gone = new Set(tooMany(all, { tenant, session }, this.#limits));
+    const gone = new Set(choose(all));
     const staying = Map.groupBy(
       all.filter((entry) => !gone.has(entry)),
       (entry) => entry.tenant,
     );
     for (const [owner, some] of Map.groupBy(gone, (entry) => entry.tenant)) {
       await this.#locked(owner, async () => {
-        for (const entry of some) await rm(this.#session(owner, entry.session), { force: true });
+        for (const { session, storedAt } of some) {
+          const file = await readIfThere(this.#session(owner, session));
+          // Unless somebody has continued it since.
+          if (file && readSession(file)?.kept.storedAt === storedAt)
+            await rm(this.#session(owner, session), { force: true });
+        }
       });
       await this.#dropPages(owner, some, staying.get(owner) ?? []);
     }
-    if (replaced) await this.#dropPages(tenant, [replaced], staying.get(tenant) ?? []);
-    if (now < this.#nextCollection) return;
-    this.#nextCollection = now + unnamedMs(this.#limits) / 2;
-    // What fails is tried again by the next one.
-    this.#collection = this.#collect(staying, now - unnamedMs(this.#limits)).catch(() => {});
+    return staying;
   }
 
   /** Removes pages of what is stored no more that none of `staying` names, and nobody else has put or asked for since. */
@@ -157,7 +168,7 @@ export class DiskStore implements SnapshotStore {
    * Removes pages that no session came to name and nobody has put or asked for after `before`, which is earlier than
    * `staying` was read; so too what writers left half written that are gone.
    */
-  async #collect(staying: ReadonlyMap<string, readonly Kept[]>, before: number): Promise<void> {
+  async #collectPages(staying: ReadonlyMap<string, readonly Kept[]>, before: number): Promise<void> {
     for (const tenant of await list(this.#folder)) {
       const named = new Set(staying.get(tenant)?.flatMap(({ pages }) => pages));
       const old: { readonly key: string; readonly until: number }[] = [];

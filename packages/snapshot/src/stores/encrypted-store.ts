@@ -93,6 +93,10 @@ export class EncryptedStore implements SnapshotStore {
     return this.#inner.usage(tenant);
   }
 
+  collect(): Promise<void> {
+    return this.#inner.collect();
+  }
+
   close(): Promise<void> {
     return this.#inner.close();
   }

@@ -45,6 +45,16 @@ export function damagedSession(session: string): never {
   throw new SnapshotRefusal('corrupted', `what the store keeps of session ${session} is damaged`);
 }
 
+/** Whether nobody has continued a session in time. */
+export function isExpired({ storedAt }: Pick<Kept, 'storedAt'>, limits: StoreLimits): boolean {
+  return !(storedAt >= expiredBefore(limits));
+}
+
+/** When a session must have been stored, in ms, for its time to live not to be over. */
+export function expiredBefore({ ttlSeconds }: StoreLimits): number {
+  return Date.now() - ttlSeconds * 1000;
+}
+
 export function usageOf(sessions: readonly Kept[]): StoreUsage {
   return { bytes: sessions.reduce((sum, { size }) => sum + size, 0), sessions: sessions.length };
 }
@@ -68,15 +78,15 @@ export function refuseWhatNeverFits(manifest: SizedManifest, { quotaBytes, total
 export function tooMany<T extends KeptSession>(
   all: readonly T[],
   newest: Pick<KeptSession, 'tenant' | 'session'>,
-  { ttlSeconds, quotaBytes, totalBytes }: StoreLimits,
+  limits: StoreLimits,
 ): T[] {
-  const before = Date.now() - ttlSeconds * 1000;
+  const { quotaBytes, totalBytes } = limits;
   const gone: T[] = [];
   /** By tenant: bytes of what stays, and those that may go, the oldest first. */
   const tenants = new Map<string, { bytes: number; readonly mayGo: T[] }>();
   for (const entry of all.toSorted((a, b) => a.storedAt - b.storedAt)) {
     const isNewest = entry.tenant === newest.tenant && entry.session === newest.session;
-    if (!isNewest && !(entry.storedAt >= before)) {
+    if (!isNewest && isExpired(entry, limits)) {
       gone.push(entry);
       continue;
     }

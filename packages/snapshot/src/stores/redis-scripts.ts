@@ -32,18 +32,21 @@ end
 export const scripts = {
   /**
    * KEYS session, references, sessions, bytes; ARGV prefix of pages, id, version replaced ('' for none), new version,
-   * manifest, size, now in ms, ms to live, page keys. Gives 'stored', 'conflict' or 'missing'.
+   * manifest, size, now in ms, ms to live of its pages, ms before which what is stored counts as none, page keys. Gives
+   * 'stored', 'conflict' or 'missing'.
    */
   putManifest: `${forget}
     local version = redis.call('HGET', KEYS[1], 'version') or ''
-    if version ~= ARGV[3] then return 'conflict' end
-    for at = 9, #ARGV do
+    local storedAt = tonumber(redis.call('ZSCORE', KEYS[3], ARGV[2]) or '0')
+    local isNone = ARGV[3] == '' and storedAt < tonumber(ARGV[9])
+    if version ~= ARGV[3] and not isNone then return 'conflict' end
+    for at = 10, #ARGV do
       if redis.call('EXISTS', ARGV[1] .. ARGV[at]) == 0 then return 'missing' end
     end
     if version == '' then forget(ARGV[1], KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4]) end
     local old = redis.call('HGET', KEYS[1], 'pages') or ''
     local oldSize = tonumber(redis.call('HGET', KEYS[1], 'size') or '0')
-    for at = 9, #ARGV do
+    for at = 10, #ARGV do
       redis.call('HINCRBY', KEYS[2], ARGV[at], 1)
       redis.call('PEXPIRE', ARGV[1] .. ARGV[at], ARGV[8])
     end
@@ -54,11 +57,13 @@ export const scripts = {
       end
     end
     redis.call('HSET', KEYS[1], 'bytes', ARGV[5], 'version', ARGV[4], 'size', ARGV[6],
-      'pages', table.concat(ARGV, '\\n', 9))
+      'pages', table.concat(ARGV, '\\n', 10))
     redis.call('ZADD', KEYS[3], ARGV[7], ARGV[2])
     redis.call('INCRBY', KEYS[4], tonumber(ARGV[6]) - oldSize)
     return 'stored'`,
-  /** KEYS session, references, sessions, bytes; ARGV prefix of pages, id. */
+  /** KEYS session, references, sessions, bytes; ARGV prefix of pages, id, ms before which it must have been stored. */
   forget: `${forget}
+    local storedAt = redis.call('ZSCORE', KEYS[3], ARGV[2])
+    if storedAt and tonumber(storedAt) > tonumber(ARGV[3]) then return end
     forget(ARGV[1], KEYS[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])`,
 } as const;

@@ -4,7 +4,14 @@ import { snapshotKeys, snapshotOldest, snapshotTenants } from '@baton/protocol';
 import { connectRedis, RedisHealth } from '@baton/redis';
 import type { Redis } from 'ioredis';
 import { SnapshotRefusal } from '../refusal.ts';
-import { pageWent, refuseWhatNeverFits, sizeOf, unnamedMs } from './kept-sessions.ts';
+import {
+  expiredBefore,
+  isExpired,
+  pageWent,
+  refuseWhatNeverFits,
+  sizeOf,
+  unnamedMs,
+} from './kept-sessions.ts';
 import { scripts } from './redis-scripts.ts';
 import type {
   SizedManifest,
@@ -117,6 +124,7 @@ export class RedisStore implements SnapshotStore {
         Date.now(),
         // Pages outlive the session that names them, which is forgotten by its time.
         2 * ttlSeconds * 1000 + unnamedMs(this.#limits),
+        expiredBefore(this.#limits),
         ...pages.map(({ key }) => key),
       );
       if (answer === 'conflict') return null;
@@ -128,9 +136,13 @@ export class RedisStore implements SnapshotStore {
 
   async getManifest(tenant: string, session: string) {
     return this.#ask(async () => {
-      const key = snapshotKeys(tenant).session(session);
-      const [bytes, version] = await this.#client.hmgetBuffer(key, 'bytes', 'version');
-      return bytes && version ? { bytes, version: version.toString() } : null;
+      const keys = snapshotKeys(tenant);
+      const [[bytes, version], storedAt] = await Promise.all([
+        this.#client.hmgetBuffer(keys.session(session), 'bytes', 'version'),
+        this.#client.zscore(keys.sessions, session),
+      ]);
+      if (!bytes || !version || isExpired({ storedAt: Number(storedAt) }, this.#limits)) return null;
+      return { bytes, version: version.toString() };
     });
   }
 
@@ -151,18 +163,21 @@ export class RedisStore implements SnapshotStore {
     });
   }
 
+  async collect(): Promise<void> {
+    await this.#ask(async () => {
+      while (await this.#forgetExpired());
+    });
+  }
+
   async close(): Promise<void> {
     this.#client.disconnect();
   }
 
   /** Forgets what is too old, whosever it is, and but for `newest` the oldest of whoever has too much. */
   async #makeRoom(tenant: string, newest: string): Promise<void> {
-    const { ttlSeconds, quotaBytes, totalBytes } = this.#limits;
+    const { quotaBytes, totalBytes } = this.#limits;
     await this.#noteUse(tenant);
-    const before = Date.now() - ttlSeconds * 1000;
-    for (const owner of await this.#storedBefore(snapshotOldest, before)) {
-      await this.#forget(owner, await this.#storedBefore(snapshotKeys(owner).sessions, before));
-    }
+    await this.#forgetExpired();
     while ((await this.usage(tenant)).bytes > quotaBytes && (await this.#forgetOldest(tenant, newest)));
     /** Those of whom nothing may go. */
     const passed = new Set<string>();
@@ -173,6 +188,16 @@ export class RedisStore implements SnapshotStore {
       if (total <= totalBytes || largest === undefined) return;
       if (!(await this.#forgetOldest(largest, largest === tenant ? newest : null))) passed.add(largest);
     }
+  }
+
+  /** Forgets some of what is too old, whosever it is; false where there was nothing. Redis lets pages that nobody names go itself. */
+  async #forgetExpired(): Promise<boolean> {
+    const before = expiredBefore(this.#limits);
+    const owners = await this.#storedBefore(snapshotOldest, before);
+    for (const owner of owners) {
+      await this.#forget(owner, await this.#storedBefore(snapshotKeys(owner).sessions, before), before);
+    }
+    return owners.length > 0;
   }
 
   /** Some of a set's members by time. */
@@ -188,11 +213,16 @@ export class RedisStore implements SnapshotStore {
     return oldest !== undefined;
   }
 
-  async #forget(tenant: string, sessions: readonly string[]): Promise<void> {
+  /** Of `sessions` those that were stored last by `before`. */
+  async #forget(
+    tenant: string,
+    sessions: readonly string[],
+    before = Number.MAX_SAFE_INTEGER,
+  ): Promise<void> {
     const keys = snapshotKeys(tenant);
     for (const session of sessions) {
       const where = [keys.session(session), keys.references, keys.sessions, keys.bytes];
-      await this.#client.forget(4, ...where, keys.page(''), session);
+      await this.#client.forget(4, ...where, keys.page(''), session, before);
     }
     await this.#noteUse(tenant);
   }

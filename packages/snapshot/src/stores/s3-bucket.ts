@@ -25,6 +25,7 @@ export class S3Bucket {
   readonly #client: S3Client;
   readonly #bucket: string;
   readonly #prefix: string;
+  #closed = false;
 
   private constructor(client: S3Client, bucket: string, prefix: string) {
     this.#client = client;
@@ -111,7 +112,9 @@ export class S3Bucket {
     } while (next !== undefined);
   }
 
+  /** Nothing more is asked. */
   close(): void {
+    this.#closed = true;
     this.#client.destroy();
   }
 
@@ -127,6 +130,7 @@ export class S3Bucket {
 
   /** Null for what is not there, and where a condition does not hold or somebody else writes just now. */
   async #ask<T>(work: () => Promise<T>): Promise<T | null> {
+    if (this.#closed) throw new DependencyError('s3', 'the S3 store is closed');
     try {
       return await work();
     } catch (error) {

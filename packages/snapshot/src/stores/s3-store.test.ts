@@ -58,6 +58,15 @@ it('writes nothing where it only looks for pages', async () => {
   await store.close();
 });
 
+it('leaves a collection to whichever of those who share a bucket comes first', async () => {
+  const prefix = server.url('shared');
+  const stores = await Promise.all([0, 1, 2].map(() => S3Store.open(prefix, limits)));
+  for (const store of stores) await store.collect();
+  const lists = server.requests.filter((request) => request === 'PUT /snapshots/shared/collected');
+  expect(lists).toHaveLength(1);
+  await Promise.all(stores.map((store) => store.close()));
+});
+
 it.each([
   ['before it is removed: leaves it', /(HEAD|DELETE) .*wanted/],
   ['while it is removed: finds it missing before a manifest names it', /DELETE .*wanted/],
@@ -77,7 +86,7 @@ it.each([
       await asking.missing('t', ['wanted']).then(resolve, reject);
     };
   });
-  await collecting.putManifest('t', 'another', { bytes: new Uint8Array(5), pages: [] }, null);
+  await collecting.collect();
   expect(await asked).toEqual(new Set());
   const isRemoved = when.startsWith('while');
   if (isRemoved) {

@@ -1,5 +1,6 @@
 import {
   damagedSession,
+  isExpired,
   type Kept,
   type KeptSession,
   pageWent,
@@ -21,6 +22,9 @@ import type {
   StoreUsage,
 } from './store.ts';
 
+/** An object that is as old as the last collection. */
+const collected = 'collected';
+
 /** A session that was read, and the version that it had. */
 interface Seen {
   readonly etag: string;
@@ -37,8 +41,6 @@ export class S3Store implements SnapshotStore {
   /** By key what sessions hold, so that only those are read that changed. */
   readonly #seen = new Map<string, Seen>();
   readonly #recent: RecentPages;
-  /** When old pages that no session names are looked for again. */
-  #nextCollection = 0;
 
   private constructor(bucket: S3Bucket, limits: StoreLimits) {
     this.#bucket = bucket;
@@ -100,9 +102,16 @@ export class S3Store implements SnapshotStore {
     if ((await this.missing(tenant, keys)).size > 0) {
       throw pageWent();
     }
-    const condition = replaces === null ? { IfNoneMatch: '*' } : { IfMatch: replaces };
+    const object = this.#session(tenant, session);
     const bytes = writeSession(manifest, Date.now());
-    const version = await this.#bucket.put(this.#session(tenant, session), bytes, condition);
+    const putOn = (etag: string | null) =>
+      this.#bucket.put(object, bytes, etag === null ? { IfNoneMatch: '*' } : { IfMatch: etag });
+    let version = await putOn(replaces);
+    if (version === null && replaces === null) {
+      const found = await this.#bucket.get(object);
+      const kept = found && readSession(found.bytes)?.kept;
+      if (kept && isExpired(kept, this.#limits)) version = await putOn(found.etag);
+    }
     if (version !== null) await this.#makeRoom(tenant, session);
     return version;
   }
@@ -110,8 +119,8 @@ export class S3Store implements SnapshotStore {
   async getManifest(tenant: string, session: string) {
     const found = await this.#bucket.get(this.#session(tenant, session));
     if (!found) return null;
-    const { manifest: bytes } = readSession(found.bytes) ?? damagedSession(session);
-    return { bytes, version: found.etag };
+    const { kept, manifest: bytes } = readSession(found.bytes) ?? damagedSession(session);
+    return isExpired(kept, this.#limits) ? null : { bytes, version: found.etag };
   }
 
   async delete(tenant: string, session: string): Promise<void> {
@@ -122,28 +131,41 @@ export class S3Store implements SnapshotStore {
     return usageOf(await this.#sessions(tenant));
   }
 
+  async collect(): Promise<void> {
+    const now = Date.now();
+    // One of those who share the bucket is enough.
+    const last = await this.#bucket.modifiedAt(collected);
+    if (last !== null && last > now - unnamedMs(this.#limits) / 4) return;
+    await this.#bucket.put(collected, new Uint8Array());
+    const staying = await this.#forget((all) => all.filter((entry) => isExpired(entry, this.#limits)));
+    await this.#collectPages(staying, now - unnamedMs(this.#limits));
+  }
+
   async close(): Promise<void> {
     this.#bucket.close();
   }
 
   /** Forgets what is too old, and the oldest where there is too much; their pages are collected with others. */
   async #makeRoom(tenant: string, session: string): Promise<void> {
-    const now = Date.now();
+    await this.#forget((all) => tooMany(all, { tenant, session }, this.#limits));
+  }
+
+  /**
+   * Forgets some of all sessions, and gives the others. One that somebody continues at the same moment goes all the same, since S3
+   * deletes on no condition, and is computed again.
+   */
+  async #forget(choose: (all: readonly KeptSession[]) => KeptSession[]): Promise<KeptSession[]> {
     const all = await this.#sessions('');
-    const gone = new Set(tooMany(all, { tenant, session }, this.#limits));
+    const gone = new Set(choose(all));
     await Promise.all(Array.from(gone, (entry) => this.#remove(this.#session(entry.tenant, entry.session))));
-    if (now < this.#nextCollection) return;
-    this.#nextCollection = now + unnamedMs(this.#limits) / 2;
-    const staying = all.filter((entry) => !gone.has(entry));
-    // What fails is tried again by the next one.
-    this.#collect(staying, now - unnamedMs(this.#limits)).catch(() => {});
+    return all.filter((entry) => !gone.has(entry));
   }
 
   /**
    * Removes pages that none of `staying` names, but for those put or asked for after `before`, whose manifest may be still to
    * come. `before` is earlier than `staying` was read by as long as a page counts as new.
    */
-  async #collect(staying: readonly KeptSession[], before: number): Promise<void> {
+  async #collectPages(staying: readonly KeptSession[], before: number): Promise<void> {
     const named = new Set(
       staying.flatMap(({ tenant, pages }) => pages.map((key) => this.#page(tenant, key))),
     );

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { StoreFullError } from '@baton/errors';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { SnapshotStore, StoreLimits } from './store.ts';
 
 const roomy: StoreLimits = { ttlSeconds: 3600, quotaBytes: 1e9, totalBytes: 1e9 };
@@ -167,10 +167,11 @@ export function describeStoreConformance(
       const hasty = await open({ ...roomy, unnamedSeconds: 0.02 });
       const unnamed = page();
       await hasty.putPages(tenant, [unnamed]);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      // Whoever writes collects, also what others left.
-      await put(hasty, newTenant(), 's', [10]);
-      await expect.poll(() => store.getPages(tenant, [unnamed.key])).toEqual([null]);
+      const left = async () => {
+        await hasty.collect();
+        return store.getPages(tenant, [unnamed.key]);
+      };
+      await expect.poll(left).toEqual([null]);
       const inUse = await store.getPages(tenant, keys);
       expect(inUse.map((bytes) => bytes?.length)).toEqual([300, 400]);
       await hasty.close();
@@ -186,7 +187,7 @@ export function describeStoreConformance(
       const missing = await store.missing(tenant, [kept.key, stranger.key], { refresh: false });
       expect(missing).toEqual(new Set([stranger.key]));
       const left = async () => {
-        await put(hasty, newTenant(), 's', []);
+        await hasty.collect();
         return store.getPages(tenant, [unnamed.key]);
       };
       await expect.poll(left).toEqual([null]);
@@ -214,8 +215,7 @@ export function describeStoreConformance(
       }
       const last = String(old.pop());
       const left = async (keys: readonly string[]) => {
-        // The collection takes place now and then, when somebody writes.
-        await put(hasty, newTenant(), 's', []);
+        await hasty.collect();
         return (await store.getPages(tenant, keys)).map((bytes) => bytes?.length);
       };
       await expect
@@ -251,6 +251,45 @@ export function describeStoreConformance(
       expect(await store.getManifest(idle, 'old')).toBeNull();
       expect(await store.usage(idle)).toEqual({ bytes: 0, sessions: 0 });
       await hasty.close();
+    });
+
+    it('has nothing of what nobody continued in time, which may be stored anew', async () => {
+      const tenant = newTenant();
+      const { pages, version } = await put(store, tenant, 's', [10]);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      const hasty = await open({ ...roomy, ttlSeconds: 0.02 });
+      expect(await hasty.getManifest(tenant, 's')).toBeNull();
+      expect(await hasty.putManifest(tenant, 's', manifestOf(pages), 'another')).toBeNull();
+      expect(await store.putManifest(tenant, 's', manifestOf(pages), null)).toBeNull();
+      expect((await store.getManifest(tenant, 's'))?.version).toBe(version);
+      const renewed = await hasty.putManifest(tenant, 's', manifestOf(pages), null);
+      expect(renewed).not.toBeNull();
+      expect((await store.getManifest(tenant, 's'))?.version).toBe(renewed);
+      expect((await store.getPages(tenant, [String(pages[0]?.key)]))[0]?.length).toBe(10);
+      expect(await store.usage(tenant)).toEqual({ bytes: 60 + 2 * overhead, sessions: 1 });
+      await hasty.close();
+    });
+
+    it('collects what nobody continued in time, though nobody stores anything, and nothing that is newer', async () => {
+      const [tenant, other] = [newTenant(), newTenant()];
+      const clock = vi.spyOn(Date, 'now').mockReturnValue(Date.now() - 600_000);
+      const { keys } = await put(store, tenant, 'old', [10, 20]);
+      // More than are looked at together.
+      for (let i = 0; i < 70; i++) await put(store, other, `old-${i}`, []);
+      clock.mockRestore();
+      const kept = await put(store, tenant, 'new', [30]);
+      const hasty = { ...roomy, ttlSeconds: 300, unnamedSeconds: 0.02 };
+      const rivals = await Promise.all([open(hasty), open(hasty)]);
+      const left = async () => {
+        await Promise.all(rivals.map((rival) => rival.collect()));
+        return store.getPages(tenant, keys);
+      };
+      await expect.poll(left).toEqual([null, null]);
+      expect(await store.getManifest(tenant, 'old')).toBeNull();
+      expect(await store.usage(other)).toEqual({ bytes: 0, sessions: 0 });
+      expect(await store.usage(tenant)).toEqual({ bytes: 80 + 2 * overhead, sessions: 1 });
+      expect((await store.getPages(tenant, kept.keys)).map((bytes) => bytes?.length)).toEqual([30]);
+      await Promise.all(rivals.map((rival) => rival.close()));
     });
 
     it('never loses a page in use while others come and go', async () => {

@@ -43,7 +43,7 @@ export interface SnapshotStore {
   getPages(tenant: string, keys: readonly string[]): Promise<(Uint8Array | null)[]>;
   /**
    * Compare-and-set: `replaces` is the version read or written before, null for none. Gives the new version, or null where
-   * another is there. From then on its pages stay until the manifest is replaced, deleted or forgotten. Throws
+   * another is there, and not too old. From then on its pages stay until the manifest is replaced, deleted or forgotten. Throws
    * `SnapshotRefusal` (`page_missing`) where one has gone since it was put.
    */
   putManifest(
@@ -52,7 +52,7 @@ export interface SnapshotStore {
     manifest: StoredManifest,
     replaces: string | null,
   ): Promise<string | null>;
-  /** Null for a session that is not there. Throws `SnapshotRefusal` where what is there is none any more. */
+  /** Null for a session that is not there, or whose time to live is over. Throws `SnapshotRefusal` where what is there is none any more. */
   getManifest(
     tenant: string,
     session: string,
@@ -60,6 +60,11 @@ export interface SnapshotStore {
   /** Forgets a session, and the pages that no other one of its tenant names. */
   delete(tenant: string, session: string): Promise<void>;
   usage(tenant: string): Promise<StoreUsage>;
+  /**
+   * Forgets sessions whose time to live is over, and removes pages that no session names and nobody has put or asked for lately.
+   * To be called now and then by those who share a store, who may do so at once: see `collectNowAndThen`.
+   */
+  collect(): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Snapshots } from '../snapshots.ts';
+import { collectNowAndThen } from '../stores/collect.ts';
 import { awaitSnapshotStore } from '../stores/open-store.ts';
 import type { FromThread, SnapshotSettings, ToThread } from './messages.ts';
 
@@ -15,9 +16,12 @@ try {
     onState: (outage) => send({ type: 'store', outage: outage?.message ?? null }),
   });
   const snapshots = new Snapshots({ ...options, store });
+  const stopCollecting = collectNowAndThen(store, limits);
   port.on('message', async (call: ToThread) => {
     send({ type: 'done', id: call.id, result: await run(snapshots, call) });
-    if (call.method === 'close') port.close();
+    if (call.method !== 'close') return;
+    await stopCollecting();
+    port.close();
   });
   send({ type: 'ready' });
 } catch (error) {

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { DiskStore } from '@baton/snapshot/disk-store';
 import { Snapshots } from '@baton/snapshot/snapshots';
 import { noiseState } from '@baton/snapshot/testing';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { runBaton } from '../run-baton.ts';
 
 const layout = {
@@ -23,11 +23,14 @@ const fingerprint = 'ab'.repeat(32);
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'baton-cli-'));
-  const limits = { ttlSeconds: 3600, quotaBytes: 1e9, totalBytes: 1e9 };
+  const limits = { ttlSeconds: 86_400, quotaBytes: 1e9, totalBytes: 1e9 };
   const model = { fingerprint, vocabularySize: 300, contextLength: 1000 };
   const snapshots = new Snapshots({ store: new DiskStore(folder, limits), tier: 'compact', layout, model });
   const tokens = Array.from({ length: 200 }, (_, i) => i);
+  // Of an hour and a half ago.
+  const clock = vi.spyOn(Date, 'now').mockReturnValue(Date.now() - 5_400_000);
   await snapshots.save({ tenant: 'acme', session: 'resp_1' }, noiseState(layout, 200, fingerprint), tokens);
+  clock.mockRestore();
 });
 afterEach(() => rm(folder, { recursive: true }));
 

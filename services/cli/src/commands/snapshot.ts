@@ -1,9 +1,10 @@
 import { loadEnv } from '@baton/environment';
 import { ConfigurationError } from '@baton/errors';
-import { decodeManifest, openSnapshotStore, type PageEntry, SnapshotRefusal } from '@baton/snapshot';
+import { decodeManifest, type PageEntry, SnapshotRefusal } from '@baton/snapshot';
 import { Command } from 'commander';
 import { formatBytes } from '../format-bytes.ts';
 import { runningServers } from '../running-servers.ts';
+import { openStoredSnapshots, snapshotVariables } from '../stored-snapshots.ts';
 
 /** `baton snapshot inspect <session>` */
 export function snapshotCommand(): Command {
@@ -28,12 +29,10 @@ interface Options {
 }
 
 async function inspect(session: string, { tenant, store: given }: Options): Promise<void> {
-  const env = loadEnv(process.env, ['BATON_SNAPSHOT_STORE', 'BATON_SNAPSHOT_KEYS', 'BATON_REDIS_URL']);
+  const env = loadEnv(process.env, ['BATON_SNAPSHOT_STORE', ...snapshotVariables, 'BATON_REDIS_URL']);
   const url =
     given ?? env.BATON_SNAPSHOT_STORE ?? env.BATON_REDIS_URL ?? runningServers(process.env).redisUrl;
-  const unlimited = Number.MAX_SAFE_INTEGER;
-  const limits = { ttlSeconds: 3600, quotaBytes: unlimited, totalBytes: unlimited };
-  const store = await openSnapshotStore(url, limits, env.BATON_SNAPSHOT_KEYS);
+  const store = await openStoredSnapshots(url, env);
   try {
     const stored = await store.getManifest(tenant, session);
     if (!stored) throw new ConfigurationError(`tenant ${tenant} has no snapshot of ${session}`);

@@ -2,10 +2,11 @@ import { loadEnv } from '@baton/environment';
 import { BatonError, ConfigurationError } from '@baton/errors';
 import { TokenLog } from '@baton/log';
 import { generationId } from '@baton/protocol';
-import { decodeManifest, openSnapshotStore, SnapshotRefusal } from '@baton/snapshot';
+import { decodeManifest, SnapshotRefusal, type SnapshotStore } from '@baton/snapshot';
 import { Command } from 'commander';
 import { formatBytes } from '../format-bytes.ts';
 import { runningServers } from '../running-servers.ts';
+import { openStoredSnapshots, snapshotVariables } from '../stored-snapshots.ts';
 import { renderTimeline, type StoredSnapshot } from '../trace/render-timeline.ts';
 import { timelineOf } from '../trace/timeline.ts';
 
@@ -24,7 +25,7 @@ async function trace(id: string): Promise<void> {
     );
   }
   const { natsUrl, redisUrl } = runningServers(process.env);
-  const env = loadEnv(process.env, ['BATON_LOG_SHARDS', 'BATON_SNAPSHOT_STORE', 'BATON_SNAPSHOT_KEYS']);
+  const env = loadEnv(process.env, ['BATON_LOG_SHARDS', 'BATON_SNAPSHOT_STORE', ...snapshotVariables]);
   const log = await TokenLog.open(natsUrl, { shards: env.BATON_LOG_SHARDS }, { readOnly: true });
   try {
     const history = [];
@@ -32,9 +33,9 @@ async function trace(id: string): Promise<void> {
     const timeline = timelineOf(history);
     if (timeline === null) throw new ConfigurationError(`there is no generation ${id}, or no longer`);
     const { tenant } = timeline.job;
-    const store = { url: env.BATON_SNAPSHOT_STORE ?? redisUrl, keys: env.BATON_SNAPSHOT_KEYS };
+    const open = () => openStoredSnapshots(env.BATON_SNAPSHOT_STORE ?? redisUrl, env);
     // The log alone tells what happened, also while the store is away.
-    const snapshot = await findSnapshot(store, tenant, id).catch((error: unknown) => {
+    const snapshot = await findSnapshot(open, tenant, id).catch((error: unknown) => {
       if (error instanceof BatonError || error instanceof SnapshotRefusal) return { unread: error.message };
       throw error;
     });
@@ -46,13 +47,11 @@ async function trace(id: string): Promise<void> {
 }
 
 async function findSnapshot(
-  { url, keys }: { readonly url: string; readonly keys: readonly string[] | undefined },
+  open: () => Promise<SnapshotStore>,
   tenant: string,
   session: string,
 ): Promise<StoredSnapshot | null> {
-  const unlimited = Number.MAX_SAFE_INTEGER;
-  const limits = { ttlSeconds: 3600, quotaBytes: unlimited, totalBytes: unlimited };
-  const store = await openSnapshotStore(url, limits, keys);
+  const store = await open();
   try {
     const stored = await store.getManifest(tenant, session);
     if (!stored) return null;
