@@ -10,6 +10,7 @@ export type {
   SnapshotService,
 } from './snapshot-service.ts';
 export { SnapshotWriter } from './snapshot-writer.ts';
+export { encryptionOverhead } from './stores/encrypted-store.ts';
 export { awaitSnapshotStore, openSnapshotStore } from './stores/open-store.ts';
 export type { SnapshotStore, StoreLimits, StoreUsage } from './stores/store.ts';
 export { openSnapshots, type SnapshotSettings } from './thread/threaded-snapshots.ts';

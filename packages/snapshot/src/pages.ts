@@ -1,5 +1,5 @@
 import { type SessionState, type StateDelta, type StateLayout, sharedFloats, tokensOf } from '@baton/engine';
-import type { Codec, RowRange, Rows, RowsWithin } from './codec/codec.ts';
+import type { Codec, RecurrentPart, RowRange, Rows, RowsWithin } from './codec/codec.ts';
 import type { Section } from './codec/sections.ts';
 import type { CodecTier } from './codec/tiers.ts';
 import type { PageEntry } from './format/manifest.ts';
@@ -8,6 +8,8 @@ import { SnapshotRefusal } from './refusal.ts';
 
 /** Tokens of a page of keys and values. */
 export const pageTokens = 64;
+
+const recurrentParts = ['conv', 'ssm'] as const satisfies RecurrentPart[];
 
 export interface Page {
   readonly entry: PageEntry;
@@ -67,10 +69,12 @@ export function pagesOf(
       add(seal({ part: 'kv', tier: pageTier, group, ...range }, sections, raw));
     }
   }
-  const { conv, ssm } = state.at(-1) as StateDelta;
-  const sections = codec.encodeRecurrent({ conv, ssm }, tier);
-  const raw = [...conv, ...ssm].reduce((sum, { byteLength }) => sum + byteLength, 0);
-  add(seal({ part: 'recurrent', tier, group: 0, first: tokens, count: 0 }, sections, raw));
+  const newest = state.at(-1) as StateDelta;
+  for (const part of recurrentParts) {
+    const sections = codec.encodeRecurrent(newest[part], part, tier);
+    const raw = newest[part].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    add(seal({ part, tier, group: 0, first: tokens, count: 0 }, sections, raw));
+  }
   return { entries, fresh };
 }
 
@@ -135,13 +139,15 @@ export function stateOf(
   const groups = cacheGroups(layout);
   const blank: Rows = { keys: sharedFloats(0), values: sharedFloats(0) };
   const byEnd = new Map<number, { from: number; caches: (Rows & { readonly count: number })[] }>();
-  let recurrent: Pick<StateDelta, 'conv' | 'ssm'> | null = null;
+  const recurrent: Partial<Record<RecurrentPart, Float32Array[]>> = {};
   for (const { entry, bytes } of pages) {
     const { head, sections } = openPage(bytes);
     if (!sameHead(head, entry))
       throw new SnapshotRefusal('corrupted', 'a page is not what its manifest says');
-    if (head.part === 'recurrent') {
-      recurrent = codec.decodeRecurrent(sections, head.tier);
+    if (head.part !== 'kv') {
+      const parts = head.part === 'recurrent' ? recurrentParts : [head.part];
+      const states = codec.decodeRecurrent(sections, parts, head.tier);
+      for (const [at, part] of parts.entries()) recurrent[part] = states[at] ?? [];
       continue;
     }
     const group = groups[head.group];
@@ -158,14 +164,15 @@ export function stateOf(
       delta.caches[cache] = { count: head.count, ...(rows[index] ?? blank) };
     }
   }
-  if (!recurrent) throw new SnapshotRefusal('incomplete', 'the snapshot has no recurrent state');
+  const { conv, ssm } = recurrent;
+  if (!conv || !ssm) throw new SnapshotRefusal('incomplete', 'the snapshot lacks a recurrent state');
   const deltas = [...byEnd].sort(([a], [b]) => a - b);
   return deltas.map(([end, { from, caches }]) => ({
     fingerprint,
     tokens: end,
     from,
     caches,
-    ...(end === tokens ? recurrent : { conv: [], ssm: [] }),
+    ...(end === tokens ? { conv, ssm } : { conv: [], ssm: [] }),
   }));
 }
 

@@ -24,10 +24,8 @@ export interface RowRange {
   readonly count: number;
 }
 
-export interface Recurrent {
-  readonly conv: Float32Array[];
-  readonly ssm: Float32Array[];
-}
+/** The recurrent states: the convolution's and the scan's. */
+export type RecurrentPart = 'conv' | 'ssm';
 
 /** Values of a recurrent state that share a scale. */
 const block = 64;
@@ -110,50 +108,52 @@ export class Codec {
     return rows;
   }
 
-  /** The convolution's and the scan's states of all layers → the sections of a page. */
-  encodeRecurrent({ conv, ssm }: Readonly<Record<keyof Recurrent, readonly Float32Array[]>>, tier: PageTier) {
+  /** The states of all layers → the sections of a page. Throws as `encodeRows`. */
+  encodeRecurrent(states: readonly Float32Array[], part: RecurrentPart, tier: PageTier): Section[] {
     const memory = this.#memory;
     memory.clear();
     if (tier === 'exact') {
-      const sources = [...conv, ...ssm].map((values) => ({
+      const sources = states.map((values) => ({
         ...vector(values),
         copy: (to: Float32Array) => to.set(values),
       }));
       return encodeExact(memory, sources, false);
     }
-    const { codes, room } = this.#recurrentCodes(tier);
-    for (const values of [...conv, ...ssm]) {
+    const { codes, room } = this.#recurrentCodes([part], tier);
+    for (const values of states) {
       memory.floats(room, values.length).set(values);
       codes.quantise(codes.wide ? 'quantiseWide' : 'quantiseRows', room, values.length, block);
     }
     return codes.sections;
   }
 
-  decodeRecurrent(sections: readonly Uint8Array[], tier: PageTier): Recurrent {
+  /** Gives the states of all layers, part by part. Throws as `decodeRows`. */
+  decodeRecurrent(
+    sections: readonly Uint8Array[],
+    parts: readonly RecurrentPart[],
+    tier: PageTier,
+  ): Float32Array[][] {
     const { layers } = this.layout;
     const memory = this.#memory;
     memory.clear();
-    const [convCount, ssmCount] = this.#recurrentCounts;
-    const floats = floatsOf([
-      ...Array<number>(layers).fill(convCount),
-      ...Array<number>(layers).fill(ssmCount),
-    ]);
+    const floats = floatsOf(parts.flatMap((part) => Array<number>(layers).fill(this.#recurrentCount(part))));
     if (tier === 'exact') {
       decodeExact(memory, floats.map(vector), sections, floats);
     } else {
-      const { codes, room } = this.#recurrentCodes(tier);
+      const { codes, room } = this.#recurrentCodes(parts, tier);
       fill(codes.sections, sections);
       for (const values of floats) {
         codes.dequantise(codes.wide ? 'dequantiseWide' : 'dequantiseRows', room, values.length, block);
         values.set(memory.floats(room, values.length));
       }
     }
-    return { conv: floats.slice(0, layers), ssm: floats.slice(layers) };
+    return parts.map((_, at) => floats.slice(at * layers, (at + 1) * layers));
   }
 
-  get #recurrentCounts(): [number, number] {
-    const { conv, ssm } = this.layout;
-    return [conv[0] * conv[1], ssm[0] * ssm[1]];
+  /** Values of one layer. */
+  #recurrentCount(part: RecurrentPart): number {
+    const [rows, channels] = this.layout[part];
+    return rows * channels;
   }
 
   /** Of the keys and of the values of one cache. */
@@ -176,11 +176,14 @@ export class Codec {
     );
   }
 
-  #recurrentCodes(tier: Lossy): { readonly codes: Quantised; readonly room: number } {
+  #recurrentCodes(
+    parts: readonly RecurrentPart[],
+    tier: Lossy,
+  ): { readonly codes: Quantised; readonly room: number } {
     const { layers } = this.layout;
-    const counts = this.#recurrentCounts;
+    const counts = parts.map((part) => this.#recurrentCount(part));
     const scales = counts.reduce((sum, count) => sum + Math.ceil(count / block), 0);
-    const all = layers * (counts[0] + counts[1]);
+    const all = layers * counts.reduce((sum, count) => sum + count, 0);
     return {
       codes: new Quantised(this.#memory, all, layers * scales, quantisers[tier].recurrent),
       room: this.#memory.take(4 * Math.max(...counts)),

@@ -5,8 +5,11 @@ import { type PageTier, pageTiers } from '../codec/tiers.ts';
 import { SnapshotRefusal } from '../refusal.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 
-/** What a page holds: rows of all caches with one window, or the recurrent states of all layers. */
-export const partNames = ['kv', 'recurrent'] as const;
+/**
+ * What a page holds: rows of all caches with one window, or the convolution's or the scan's states of all layers. `recurrent`,
+ * both of these, is read and not written any more.
+ */
+export const partNames = ['kv', 'recurrent', 'conv', 'ssm'] as const;
 export type PartName = (typeof partNames)[number];
 
 /** Which values a page has, and how they are encoded. */

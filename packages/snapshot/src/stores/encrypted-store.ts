@@ -7,7 +7,8 @@ const cipher = 'aes-256-gcm';
 export const encryptedMagic = Buffer.from('BTE1');
 const [keyIdBytes, nonceBytes, tagBytes] = [8, 12, 16];
 const headBytes = encryptedMagic.length + keyIdBytes + nonceBytes;
-const overhead = headBytes + tagBytes;
+/** Bytes that encryption adds to each page and manifest. */
+export const encryptionOverhead = headBytes + tagBytes;
 
 /**
  * A store whose pages and manifests are encrypted with AES-256-GCM, each bound to its tenant and its name. The first key
@@ -27,8 +28,8 @@ export class EncryptedStore implements SnapshotStore {
 
   refuseWhatNeverFits({ bytes, pages }: SizedManifest): void {
     this.#inner.refuseWhatNeverFits({
-      bytes: { length: bytes.length + overhead },
-      pages: pages.map((page) => ({ bytes: page.bytes + overhead })),
+      bytes: { length: bytes.length + encryptionOverhead },
+      pages: pages.map((page) => ({ bytes: page.bytes + encryptionOverhead })),
     });
   }
 
@@ -74,7 +75,7 @@ export class EncryptedStore implements SnapshotStore {
       bytes: this.#encrypt(manifest.bytes, sessionName(tenant, session)),
       pages: manifest.pages.map(({ key, bytes }) => ({
         key: names.get(key) ?? innerName(key, this.#newest),
-        bytes: bytes + overhead,
+        bytes: bytes + encryptionOverhead,
       })),
     };
     return this.#inner.putManifest(tenant, session, encrypted, replaces);
@@ -152,7 +153,7 @@ export class EncryptedStore implements SnapshotStore {
     if (!isEncrypted(bytes)) {
       throw new SnapshotRefusal('key_missing', 'it is not encrypted, and only encrypted ones are trusted');
     }
-    if (bytes.length < overhead) {
+    if (bytes.length < encryptionOverhead) {
       throw new SnapshotRefusal('truncated', `it ends at byte ${bytes.length}, before its checksum`);
     }
     const field = (start: number, length: number) => bytes.subarray(start, start + length);

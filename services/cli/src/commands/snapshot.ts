@@ -1,10 +1,9 @@
 import { loadEnv } from '@baton/environment';
 import { ConfigurationError } from '@baton/errors';
-import { decodeManifest, type PageEntry, SnapshotRefusal } from '@baton/snapshot';
+import { type PageEntry, SnapshotRefusal } from '@baton/snapshot';
 import { Command } from 'commander';
-import { formatBytes } from '../format-bytes.ts';
 import { runningServers } from '../running-servers.ts';
-import { openStoredSnapshots, snapshotVariables } from '../stored-snapshots.ts';
+import { readStoredSnapshot, type StoredSnapshot, snapshotVariables } from '../stored-snapshots.ts';
 
 /** `baton snapshot inspect <session>` */
 export function snapshotCommand(): Command {
@@ -28,55 +27,53 @@ interface Options {
   readonly store?: string;
 }
 
-async function inspect(session: string, { tenant, store: given }: Options): Promise<void> {
+async function inspect(session: string, { tenant, store }: Options): Promise<void> {
   const env = loadEnv(process.env, ['BATON_SNAPSHOT_STORE', ...snapshotVariables, 'BATON_REDIS_URL']);
   const url =
-    given ?? env.BATON_SNAPSHOT_STORE ?? env.BATON_REDIS_URL ?? runningServers(process.env).redisUrl;
-  const store = await openStoredSnapshots(url, env);
-  try {
-    const stored = await store.getManifest(tenant, session);
-    if (!stored) throw new ConfigurationError(`tenant ${tenant} has no snapshot of ${session}`);
-    const { tokens, fingerprint, pages } = decodeManifest(stored.bytes, { tenant, session });
-    const lines = [
-      `${session} of ${tenant}: ${tokens} tokens, ${pages.length} pages, model ${fingerprint.slice(0, 12)}…`,
-      '',
-      'part       group  tier     pages   tokens         stored   as float32  bits a value',
-      ...partsOf(pages).map(lineOf),
-    ];
-    const missing = await store.missing(
-      tenant,
-      pages.map(({ key }) => key),
-      { refresh: false },
-    );
-    if (missing.size > 0) lines.push('', `${missing.size} of its pages are gone: it cannot be gone on from`);
-    process.stdout.write(`${lines.join('\n')}\n`);
-  } catch (error) {
+    store ?? env.BATON_SNAPSHOT_STORE ?? env.BATON_REDIS_URL ?? runningServers(process.env).redisUrl;
+  const snapshot = await readStoredSnapshot(url, env, { tenant, session }).catch((error: unknown) => {
     if (error instanceof SnapshotRefusal) throw new ConfigurationError(`${error.reason}: ${error.message}`);
     throw error;
-  } finally {
-    await store.close();
-  }
+  });
+  if (!snapshot) throw new ConfigurationError(`tenant ${tenant} has no snapshot of ${session}`);
+  const { tokens, fingerprint, pages, missing, isEncrypted } = snapshot;
+  const form = isEncrypted ? ', encrypted' : '';
+  const lines = [
+    `${session} of ${tenant}: ${tokens} tokens, ${pages.length} pages, model ${fingerprint.slice(0, 12)}…${form}`,
+    '',
+    'part       group  tier     pages   tokens   bytes stored   as float32  bits a value',
+    ...partsOf(snapshot).map(lineOf),
+  ];
+  if (missing > 0) lines.push('', `${missing} of its pages are gone: it cannot be gone on from`);
+  process.stdout.write(`${lines.join('\n')}\n`);
 }
 
+/** A line of the table; null for what is not there to tell. */
 interface Part {
   readonly name: string;
-  readonly group: number;
+  readonly group: number | null;
   readonly tier: string;
   readonly pages: readonly PageEntry[];
+  readonly bytes: number;
 }
 
-/** Pages of one kind together, and all of them at last. */
-function partsOf(pages: readonly PageEntry[]): Part[] {
+/** Pages of one kind together, what names them, and all that at last. */
+function partsOf({ pages, manifestBytes, storedBytes }: StoredSnapshot): Part[] {
   const kinds = Map.groupBy(pages, ({ part, group, tier }) => `${part} ${group} ${tier}`);
   const parts = Array.from(kinds.values(), (some): Part => {
     const { part, group, tier } = some[0] as PageEntry;
-    return { name: part, group, tier, pages: some };
+    const bytes = some.reduce((sum, page) => sum + page.bytes, 0);
+    return { name: part, group: part === 'kv' ? group : null, tier, pages: some, bytes };
   });
-  return [...parts, { name: 'all', group: 0, tier: '', pages }];
+  const rest = { group: null, tier: '' };
+  return [
+    ...parts,
+    { ...rest, name: 'manifest', pages: [], bytes: manifestBytes },
+    { ...rest, name: 'all', pages, bytes: storedBytes },
+  ];
 }
 
-function lineOf({ name, group, tier, pages }: Part): string {
-  const stored = pages.reduce((sum, { bytes }) => sum + bytes, 0);
+function lineOf({ name, group, tier, pages, bytes }: Part): string {
   const raw = pages.reduce((sum, { rawBytes }) => sum + rawBytes, 0);
   const rows = pages.filter(({ count }) => count > 0);
   const range =
@@ -85,12 +82,14 @@ function lineOf({ name, group, tier, pages }: Part): string {
       : `${Math.min(...rows.map(({ first }) => first))}–${Math.max(...rows.map(({ first, count }) => first + count)) - 1}`;
   return [
     name.padEnd(10),
-    (name === 'kv' ? String(group) : '').padEnd(6),
+    String(group ?? '').padEnd(6),
     tier.padEnd(8),
-    String(pages.length).padStart(5),
+    String(pages.length || '').padStart(5),
     range.padStart(9),
-    formatBytes(stored).padStart(14),
-    formatBytes(raw).padStart(12),
-    ((32 * stored) / raw).toFixed(2).padStart(13),
-  ].join(' ');
+    bytes.toLocaleString('en').padStart(14),
+    (raw > 0 ? raw.toLocaleString('en') : '').padStart(12),
+    (raw > 0 ? ((32 * bytes) / raw).toFixed(2) : '').padStart(13),
+  ]
+    .join(' ')
+    .trimEnd();
 }

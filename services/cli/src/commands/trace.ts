@@ -2,12 +2,11 @@ import { loadEnv } from '@baton/environment';
 import { BatonError, ConfigurationError } from '@baton/errors';
 import { TokenLog } from '@baton/log';
 import { generationId } from '@baton/protocol';
-import { decodeManifest, SnapshotRefusal, type SnapshotStore } from '@baton/snapshot';
+import { SnapshotRefusal } from '@baton/snapshot';
 import { Command } from 'commander';
-import { formatBytes } from '../format-bytes.ts';
 import { runningServers } from '../running-servers.ts';
-import { openStoredSnapshots, snapshotVariables } from '../stored-snapshots.ts';
-import { renderTimeline, type StoredSnapshot } from '../trace/render-timeline.ts';
+import { readStoredSnapshot, snapshotVariables } from '../stored-snapshots.ts';
+import { renderTimeline } from '../trace/render-timeline.ts';
 import { timelineOf } from '../trace/timeline.ts';
 
 /** `baton trace <generation>` */
@@ -33,9 +32,9 @@ async function trace(id: string): Promise<void> {
     const timeline = timelineOf(history);
     if (timeline === null) throw new ConfigurationError(`there is no generation ${id}, or no longer`);
     const { tenant } = timeline.job;
-    const open = () => openStoredSnapshots(env.BATON_SNAPSHOT_STORE ?? redisUrl, env);
+    const store = env.BATON_SNAPSHOT_STORE ?? redisUrl;
     // The log alone tells what happened, also while the store is away.
-    const snapshot = await findSnapshot(open, tenant, id).catch((error: unknown) => {
+    const snapshot = await readStoredSnapshot(store, env, { tenant, session: id }).catch((error: unknown) => {
       if (error instanceof BatonError || error instanceof SnapshotRefusal) return { unread: error.message };
       throw error;
     });
@@ -43,29 +42,5 @@ async function trace(id: string): Promise<void> {
     process.stdout.write(`${renderTimeline(timeline, snapshot, traces?.request ?? null)}\n`);
   } finally {
     await log.close();
-  }
-}
-
-async function findSnapshot(
-  open: () => Promise<SnapshotStore>,
-  tenant: string,
-  session: string,
-): Promise<StoredSnapshot | null> {
-  const store = await open();
-  try {
-    const stored = await store.getManifest(tenant, session);
-    if (!stored) return null;
-    const { tokens, pages } = decodeManifest(stored.bytes, { tenant, session });
-    const bytes = stored.bytes.length + pages.reduce((sum, page) => sum + page.bytes, 0);
-    const missing = (
-      await store.missing(
-        tenant,
-        pages.map(({ key }) => key),
-        { refresh: false },
-      )
-    ).size;
-    return { tokens, pages: pages.length, missing, bytes: formatBytes(bytes) };
-  } finally {
-    await store.close();
   }
 }

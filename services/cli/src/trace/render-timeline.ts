@@ -1,12 +1,9 @@
+import { formatBytes } from '../format-bytes.ts';
+import type { StoredSnapshot } from '../stored-snapshots.ts';
 import type { Attempt, Timeline } from './timeline.ts';
 
 /** What is stored of the generation's state. */
-export interface StoredSnapshot {
-  readonly tokens: number;
-  readonly pages: number;
-  readonly missing: number;
-  readonly bytes: string;
-}
+type Stored = Pick<StoredSnapshot, 'tokens' | 'pages' | 'missing' | 'storedBytes'>;
 
 /** Why nobody knows what is stored. */
 export interface UnreadSnapshot {
@@ -18,7 +15,7 @@ const barWidth = 60;
 /** A generation's life as text: what it was, who ran it when, how it ended. Nothing of what was said. */
 export function renderTimeline(
   timeline: Timeline,
-  snapshot: StoredSnapshot | UnreadSnapshot | null,
+  snapshot: Stored | UnreadSnapshot | null,
   traceparent: string | null,
 ): string {
   const { job, start, attempts, cancelledAt, terminal, duration } = timeline;
@@ -109,11 +106,12 @@ function parentOf(parent: Timeline['job']['parent']): string {
   return parent === null ? '' : `, ${parent.tokens} of them from ${parent.id}`;
 }
 
-function snapshotLine(snapshot: StoredSnapshot | UnreadSnapshot | null): string {
+function snapshotLine(snapshot: Stored | UnreadSnapshot | null): string {
   if (snapshot === null) return 'snapshot: none is stored, or no longer';
   if ('unread' in snapshot) return `snapshot: cannot be read: ${snapshot.unread}`;
-  const { tokens, pages, missing, bytes } = snapshot;
-  return `snapshot: ${tokens} tokens in ${pages} pages, ${bytes}${missing > 0 ? `; ${missing} pages are gone` : ''}`;
+  const { tokens, pages, missing, storedBytes } = snapshot;
+  const size = formatBytes(storedBytes);
+  return `snapshot: ${tokens} tokens in ${pages.length} pages, ${size}${missing > 0 ? `; ${missing} pages are gone` : ''}`;
 }
 
 function ms(milliseconds: number): string {

@@ -42,9 +42,11 @@ it('tells each owner apart, and how its part ended', () => {
 it('prints them in order, without what was said', () => {
   const timeline = timelineOf(history);
   if (!timeline) throw new Error('no timeline');
+  const head = { part: 'kv', tier: 'exact', group: 0, first: 0, count: 8 } as const;
+  const page = { ...head, key: 'ab'.repeat(32), bytes: 600, rawBytes: 800 };
   const text = renderTimeline(
     timeline,
-    { tokens: 8, pages: 3, missing: 1, bytes: '2 KB' },
+    { tokens: 8, pages: [page, page, page], missing: 1, storedBytes: 2000 },
     `00-${'a'.repeat(32)}-b-01`,
   );
   const lines = text.split('\n');
@@ -53,7 +55,7 @@ it('prints them in order, without what was said', () => {
   expect(text).toContain('lost; its client waited 600 ms');
   expect(text).toContain('claimed, epoch 2, 10 tokens of owners before it');
   expect(text).toContain('finished (stop): 15 tokens');
-  expect(text).toContain('snapshot: 8 tokens in 3 pages, 2 KB; 1 pages are gone');
+  expect(text).toContain('snapshot: 8 tokens in 3 pages, 2 kB; 1 pages are gone');
   expect(text).not.toContain('secret');
   const times = lines.flatMap((line) => {
     const match = /^ +(\d+) ms {2}/.exec(line);
