@@ -82,6 +82,8 @@ export type EngineOutput =
 export interface EngineModel {
   /** SHA-256 of what decides the arithmetic: configuration, weights, their form. Snapshots are tied to it. */
   readonly fingerprint: string;
+  /** SHA-256 of what its tokens stand for; null or missing where that is not known. So are snapshots tied to it. */
+  readonly tokenizer?: string | null;
   readonly vocabularySize: number;
   /** Prompt and output tokens together, at most. */
   readonly contextLength: number;

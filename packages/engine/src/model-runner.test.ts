@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -222,6 +223,11 @@ describe('a model', () => {
   it('is told by its fingerprint: no state of another is taken', async () => {
     const data = await runner.exportState(runner.newState());
     expect(() => runner.importState([{ ...data, fingerprint: 'other' }])).toThrow(MessageError);
+  });
+
+  it('says what its tokens stand for', async () => {
+    const tokenizer = await readFile(join(goldenCheckpoint('no-sharing'), 'tokenizer.json'));
+    expect(runner.model.tokenizer).toBe(hash('sha256', tokenizer));
   });
 
   it('that is damaged is refused by name', async () => {

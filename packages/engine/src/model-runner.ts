@@ -54,12 +54,12 @@ export class ModelRunner implements Runner<Slot> {
   }
 
   private constructor(
-    { config, fingerprint }: ConvertedModel,
+    { config, fingerprint, tokenizer }: ConvertedModel,
     parts: { readonly pool: StatePool; readonly graphs: ModelGraphs; readonly device: 'cpu' | 'cuda' },
   ) {
     const { vocabularySize, contextLength } = config;
     this.layout = stateLayout(config);
-    this.model = { fingerprint, vocabularySize, contextLength };
+    this.model = { fingerprint, tokenizer, vocabularySize, contextLength };
     this.slots = parts.pool.slots;
     this.#config = config;
     this.#pool = parts.pool;

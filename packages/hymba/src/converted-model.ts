@@ -29,6 +29,8 @@ export interface ConvertedModel {
   readonly folder: string;
   readonly config: HymbaConfig;
   readonly fingerprint: string;
+  /** SHA-256 of tokenizer.json; null where the checkpoint has none. */
+  readonly tokenizer: string | null;
   readonly weightForm: WeightForm;
   readonly kvCache: KvCacheForm;
   /** Size of the weights file. */
@@ -60,7 +62,16 @@ export async function openModel(folder: string): Promise<ConvertedModel> {
   }
   const { fingerprint, weightForm, kvCache, files } = manifest;
   const weightBytes = files[weightsFile]?.bytes ?? 0;
-  return { folder, config: await readConfig(folder), fingerprint, weightForm, kvCache, weightBytes };
+  const tokenizer = files['tokenizer.json']?.sha256 ?? null;
+  return {
+    folder,
+    config: await readConfig(folder),
+    fingerprint,
+    tokenizer,
+    weightForm,
+    kvCache,
+    weightBytes,
+  };
 }
 
 async function readManifest(folder: string): Promise<Manifest> {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -23,6 +24,33 @@ describe('what is not to be trusted', () => {
     expect(await refusalOf(bench.open(), ref, ids(149))).toBe('ahead');
     expect(await refusalOf(bench.open(), ref, [5, ...ids(150).slice(1)])).toBe('other_tokens');
     expect(await refusalOf(bench.open('exact', { layout: { ...layout, layers: 2 } }))).toBe('corrupted');
+  });
+
+  it('of another tokenizer is refused, where both are known', async () => {
+    const own = { ...model, tokenizer: '12'.repeat(32) };
+    const other = { ...model, tokenizer: '34'.repeat(32) };
+    expect(await refusalOf(bench.open('exact', { model: own }))).toBe('restored');
+    await bench.open('exact', { model: own }).save(ref, [upTo(history, 150, 0)], ids(150));
+    expect(await refusalOf(bench.open('exact', { model: own }))).toBe('restored');
+    expect(await refusalOf(bench.open('exact', { model: other }))).toBe('foreign_tokenizer');
+    expect(await refusalOf(bench.open())).toBe('restored');
+    // Nobody goes on from it there, so it is no further than what is stored instead.
+    const shorter = await bench.open('exact', { model: other }).save(ref, [upTo(history, 100, 0)], ids(100));
+    expect(shorter).toMatchObject({ kind: 'saved' });
+  });
+
+  it('is gone on from where its manifest was written before manifests named tokenizers', async () => {
+    const session = join(bench.folder, 'acme', 'sessions', 'resp_1');
+    const file = await readFile(session);
+    const at = file.indexOf(10) + 1;
+    const body = file.subarray(at, -32);
+    const before = Buffer.concat([body.subarray(0, 42), body.subarray(74)]);
+    before.writeUInt16LE(1, 8);
+    const checksum = createHash('sha256').update(before).digest();
+    await writeFile(session, Buffer.concat([file.subarray(0, at), before, checksum]));
+    const known = bench.open('exact', { model: { ...model, tokenizer: '12'.repeat(32) } });
+    expect(await refusalOf(known)).toBe('restored');
+    expect(await known.save(ref, [upTo(history, 170, 0)], ids(170))).toMatchObject({ kind: 'saved' });
   });
 
   it('of another tenant or session is refused, wherever it was put', async () => {

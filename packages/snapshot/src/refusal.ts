@@ -6,6 +6,7 @@ export const refusalReasons = [
   'older_version',
   'key_missing',
   'foreign_model',
+  'foreign_tokenizer',
   'foreign_session',
   'other_tokens',
   // Of the log as it was read, which goes on.

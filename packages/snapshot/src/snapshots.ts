@@ -121,6 +121,7 @@ export class Snapshots implements SnapshotService {
     }
     const manifest: Manifest = {
       fingerprint: model.fingerprint,
+      tokenizer: model.tokenizer ?? null,
       ...ref,
       tokens: count,
       tokenHash: hashTokens(tokens.slice(0, count)),
@@ -204,7 +205,7 @@ export class Snapshots implements SnapshotService {
     next: SessionRef,
   ): Promise<{ readonly state: SessionState; readonly bytes: number }> {
     const { store, layout, model } = this.#options;
-    const manifest = decodeManifest(stored.bytes, { ...ref, fingerprint: model.fingerprint });
+    const manifest = decodeManifest(stored.bytes, this.#expected(ref));
     const { tokens: count, pages: entries } = manifest;
     if (count > tokens.length) {
       throw new SnapshotRefusal('ahead', `it remembers ${count} tokens, the sequence has ${tokens.length}`);
@@ -292,10 +293,16 @@ export class Snapshots implements SnapshotService {
     }
   }
 
+  /** What a manifest must say that is gone on from here. */
+  #expected(ref: SessionRef) {
+    const { fingerprint, tokenizer = null } = this.#options.model;
+    return { ...ref, fingerprint, tokenizer };
+  }
+
   /** 0 where nobody could go on from it. */
   #tokensOf(ref: SessionRef, manifest: Uint8Array): number {
     try {
-      return decodeManifest(manifest, { ...ref, fingerprint: this.#options.model.fingerprint }).tokens;
+      return decodeManifest(manifest, this.#expected(ref)).tokens;
     } catch (error) {
       if (error instanceof SnapshotRefusal || error instanceof MessageError) return 0;
       throw error;

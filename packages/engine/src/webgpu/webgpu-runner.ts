@@ -101,7 +101,7 @@ export class WebGpuRunner implements Runner<GpuSequence> {
   }
 
   private constructor(
-    { config, fingerprint }: ConvertedModel,
+    { config, fingerprint, tokenizer }: ConvertedModel,
     parts: {
       readonly graphs: Graphs;
       readonly rows: RowsByKind;
@@ -119,6 +119,7 @@ export class WebGpuRunner implements Runner<GpuSequence> {
     this.layout = stateLayout(config);
     this.model = {
       fingerprint,
+      tokenizer,
       vocabularySize: config.vocabularySize,
       contextLength: config.contextLength,
     };

@@ -17,6 +17,8 @@ export interface PageEntry extends PageHead {
 export interface Manifest {
   /** SHA-256, in hexadecimal, of the model that made it. */
   readonly fingerprint: string;
+  /** SHA-256, in hexadecimal, of what the token ids stand for; null where that is not known. */
+  readonly tokenizer: string | null;
   readonly tenant: string;
   readonly session: string;
   /** How many tokens it remembers, and SHA-256 of their ids. */
@@ -26,12 +28,16 @@ export interface Manifest {
 }
 
 const magic = Buffer.from('BATONSNP');
-const version = 1;
+const version = 2;
+/** One without a tokenizer is read, and not written any more. */
+const oldest = 1;
+const unknown = '00'.repeat(32);
 
 /** The bytes of a manifest, documented in FORMAT.md. */
 export function encodeManifest(manifest: Manifest): Uint8Array<ArrayBuffer> {
   const writer = new ByteWriter().bytes(magic).u16(version);
-  writer.bytes(Buffer.from(manifest.fingerprint, 'hex')).bytes(owner(manifest));
+  writer.bytes(Buffer.from(manifest.fingerprint, 'hex'));
+  writer.bytes(Buffer.from(manifest.tokenizer ?? unknown, 'hex')).bytes(owner(manifest));
   writer.u32(manifest.tokens).bytes(Buffer.from(manifest.tokenHash, 'hex')).u32(manifest.pages.length);
   for (const page of manifest.pages) {
     writer.u8(partNames.indexOf(page.part), pageTiers.indexOf(page.tier), page.group, 0);
@@ -42,10 +48,13 @@ export function encodeManifest(manifest: Manifest): Uint8Array<ArrayBuffer> {
   return new ByteWriter().bytes(body).bytes(sha256(body)).finish();
 }
 
-/** Throws `SnapshotRefusal` for bytes that are damaged, or those of another session or version, or of another model than `fingerprint`. */
+/**
+ * Throws `SnapshotRefusal` for bytes that are damaged, or those of another session or version, or of another model than
+ * `fingerprint`, or tokenizer where both are known.
+ */
 export function decodeManifest(
   bytes: Uint8Array,
-  expected: Pick<Manifest, 'tenant' | 'session'> & Partial<Pick<Manifest, 'fingerprint'>>,
+  expected: Pick<Manifest, 'tenant' | 'session'> & Partial<Pick<Manifest, 'fingerprint' | 'tokenizer'>>,
 ): Manifest {
   const reader = new ByteReader(bytes);
   if (isEncrypted(bytes)) throw new SnapshotRefusal('key_missing', 'it is encrypted, and no key is given');
@@ -53,13 +62,15 @@ export function decodeManifest(
     throw new SnapshotRefusal('corrupted', 'the manifest does not begin like one');
   }
   const found = reader.u16();
-  if (found !== version) {
+  if (found > version || found < oldest) {
     throw new SnapshotRefusal(
       found > version ? 'newer_version' : 'older_version',
       `the manifest has version ${found}; this Baton reads ${version}`,
     );
   }
   const fingerprint = hex(reader.bytes(32));
+  const named = found > oldest ? hex(reader.bytes(32)) : unknown;
+  const tokenizer = named === unknown ? null : named;
   const ownerFound = reader.bytes(32);
   const tokens = reader.u32();
   const tokenHash = hex(reader.bytes(32));
@@ -77,8 +88,14 @@ export function decodeManifest(
       `the manifest is of model ${fingerprint}; this one is ${expected.fingerprint}`,
     );
   }
+  if (tokenizer !== null && tokenizer !== (expected.tokenizer ?? tokenizer)) {
+    throw new SnapshotRefusal(
+      'foreign_tokenizer',
+      `the manifest is of tokenizer ${tokenizer}; this one is ${expected.tokenizer}`,
+    );
+  }
   const { tenant, session } = expected;
-  return { fingerprint, tenant, session, tokens, tokenHash, pages };
+  return { fingerprint, tokenizer, tenant, session, tokens, tokenHash, pages };
 }
 
 function readPage(reader: ByteReader): PageEntry {

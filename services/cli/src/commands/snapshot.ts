@@ -36,8 +36,8 @@ async function inspect(session: string, { tenant, store }: Options): Promise<voi
     throw error;
   });
   if (!snapshot) throw new ConfigurationError(`tenant ${tenant} has no snapshot of ${session}`);
-  const { tokens, fingerprint, pages, missing, isEncrypted } = snapshot;
-  const form = isEncrypted ? ', encrypted' : '';
+  const { tokens, fingerprint, tokenizer, pages, missing, isEncrypted } = snapshot;
+  const form = `${tokenizer ? `, tokenizer ${tokenizer.slice(0, 12)}…` : ''}${isEncrypted ? ', encrypted' : ''}`;
   const lines = [
     `${session} of ${tenant}: ${tokens} tokens, ${pages.length} pages, model ${fingerprint.slice(0, 12)}…${form}`,
     '',
