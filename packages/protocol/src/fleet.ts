@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { generationId } from './ids.ts';
+import { generationId, tenantName } from './ids.ts';
 
 /** STARTING → RUNNING → DRAINING → STOPPED; whoever is silent instead is lost. */
 export const workerStates = ['starting', 'running', 'draining', 'stopped'] as const;
@@ -47,6 +47,13 @@ export const workerCommandSchema = z.discriminatedUnion('kind', [
     kind: z.literal('adopt'),
     generation: generationId,
     lock_token: z.string(),
+  }),
+  /** Keep nothing in memory of a generation that was deleted. */
+  z.strictObject({
+    v: z.literal(1),
+    kind: z.literal('forget'),
+    tenant: tenantName,
+    generation: generationId,
   }),
 ]);
 export type WorkerCommand = z.infer<typeof workerCommandSchema>;

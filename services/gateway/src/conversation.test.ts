@@ -2,6 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DependencyError } from '@baton/errors';
+import { Heartbeat, serveCommands } from '@baton/fleet';
+import type { WorkerCommand, WorkerStatus } from '@baton/protocol';
 import { exampleId } from '@baton/protocol/testing';
 import { DiskStore } from '@baton/snapshot/disk-store';
 import type OpenAI from 'openai';
@@ -145,6 +147,35 @@ describe('a conversation', () => {
     expect(await store.getManifest('default', id)).toBeNull();
     await expect(client.responses.delete(id)).rejects.toMatchObject({ status: 404 });
     await rm(folder, { recursive: true });
+  });
+
+  it('is forgotten by the workers, too', async () => {
+    const { connection } = bench.log;
+    const heartbeat = await Heartbeat.start(bench.servers.nats.url);
+    const status: WorkerStatus = {
+      v: 1,
+      worker: 'keeping',
+      pid: 1,
+      host: 'here',
+      state: 'running',
+      device: 'cpu',
+      model,
+      fingerprint: 'f',
+      slots: 1,
+      generations: [],
+    };
+    heartbeat.say(status);
+    const commands: WorkerCommand[] = [];
+    const stop = serveCommands(connection, 'keeping', (command) => {
+      commands.push(command);
+      return { done: true, reason: '' };
+    });
+    const { id } = await ask('Once');
+    await expect.poll(async () => (await fetch(`${gateway.url}/admin/workers`)).text()).toContain('keeping');
+    await openai.responses.delete(id);
+    await expect.poll(() => commands).toEqual([{ v: 1, kind: 'forget', tenant: 'default', generation: id }]);
+    stop();
+    await heartbeat.stop({ ...status, state: 'stopped' });
   });
 
   it('is forgotten while it runs, and not begun anew, neither by its job nor by its request', async () => {

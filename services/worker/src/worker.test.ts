@@ -188,6 +188,35 @@ describe('a worker that is started again under its name', () => {
   });
 });
 
+describe('a worker that keeps the state of a turn in memory', () => {
+  it('goes on from it, and forgets it on command', async () => {
+    const log = await TokenLog.open(servers.nats.url);
+    const first = exampleJob({ id: newId('resp', 'default'), continuable: true });
+    await queue.add(first);
+    await startWorker('keeping', new ScriptedEngine());
+    const ended = async (id: string) => {
+      await expect.poll(async () => (await log.read(id))?.terminal?.kind).toBe('finish');
+      return log.read(id);
+    };
+    const tokens = [...first.prompt, ...((await ended(first.id))?.tokens ?? [])];
+    const cachedNext = async () => {
+      // So that there is none but that in memory.
+      const store = await openSnapshotStore(`file://${folder}`, limits);
+      await store.delete(first.tenant, first.id);
+      await store.close();
+      const parent = { id: first.id, tokens: tokens.length };
+      const next = exampleJob({ id: newId('resp', 'default'), prompt: [...tokens, 65, 66], parent });
+      await queue.add(next);
+      return (await ended(next.id))?.cachedTokens;
+    };
+    expect(await cachedNext()).toBeGreaterThan(0);
+    const command = { v: 1, kind: 'forget', tenant: first.tenant, generation: first.id } as const;
+    expect(await commandWorker(log.connection, 'keeping', command)).toMatchObject({ done: true });
+    expect(await cachedNext()).toBe(0);
+    await log.close();
+  });
+});
+
 describe('what a worker logs of a generation that changes hands', () => {
   let log: TokenLog;
   beforeEach(async () => {

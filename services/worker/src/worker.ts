@@ -362,6 +362,9 @@ export class Worker {
         return this.#moves.prepare(command.generation);
       case 'adopt':
         return this.#adopt(command.generation, command.lock_token);
+      case 'forget':
+        this.#states.forget({ tenant: command.tenant, id: command.generation });
+        return done;
     }
   }
 

@@ -3,6 +3,7 @@ import type { TenantGateway } from '../gateway.ts';
 import { readResponseEcho } from '../render/response-object.ts';
 import { cancelGeneration } from './cancel.ts';
 import { changeConversation } from './conversation-store.ts';
+import { forgetInMemory } from './forget-state.ts';
 import { readResponse } from './stored-responses.ts';
 
 /**
@@ -19,6 +20,7 @@ export async function deleteResponse(gateway: TenantGateway, responseId: string)
   // Before the log, without which nobody could try again.
   await gateway.snapshots?.delete(job.tenant, responseId);
   await gateway.log.delete(responseId);
+  forgetInMemory(gateway, job);
 }
 
 /** What a response has added to a conversation stays there without it. */

@@ -1,3 +1,4 @@
+import { commandWorker } from '@baton/fleet';
 import type { GenerationJob } from '@baton/protocol';
 import type { Gateway } from '../gateway.ts';
 
@@ -9,4 +10,16 @@ export function forgetState({ snapshots, tasks, logger }: Gateway, { tenant, id 
       logger.warn({ err: error, generation: id }, 'the state of what has ended stays until its time is over');
     });
   });
+}
+
+/** Has all workers keep nothing in memory of a generation that was deleted. Whoever does not hear of it does so until it needs the room. */
+export function forgetInMemory({ fleet, log, tasks, logger }: Gateway, { tenant, id }: GenerationJob): void {
+  for (const { worker } of fleet.workers) {
+    void tasks.run(async () => {
+      const command = { v: 1, kind: 'forget', tenant, generation: id } as const;
+      await commandWorker(log.connection, worker, command).catch((error: unknown) => {
+        logger.debug({ err: error, generation: id }, 'a worker does not hear that a generation was deleted');
+      });
+    });
+  }
 }

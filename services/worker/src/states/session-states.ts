@@ -156,6 +156,11 @@ export class SessionStates {
     });
   }
 
+  /** Keeps nothing of a generation in memory. */
+  forget({ tenant, id }: Pick<GenerationJob, 'tenant' | 'id'>): void {
+    this.#warm.delete(warmKey(tenant, id));
+  }
+
   /** Takes what is stored of a generation out of the store. */
   async delete({ tenant, id }: GenerationJob): Promise<void> {
     await this.#options.snapshots?.delete({ tenant, session: id });
