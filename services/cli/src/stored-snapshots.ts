@@ -32,7 +32,7 @@ export async function readStoredSnapshot(
 ): Promise<StoredSnapshot | null> {
   const unlimited = Number.MAX_SAFE_INTEGER;
   const limits = { ttlSeconds: hours * 3600, quotaBytes: unlimited, totalBytes: unlimited };
-  const store = await openSnapshotStore(url, limits, encryption);
+  const store = await openSnapshotStore(url, limits, encryption, { readOnly: true });
   try {
     const stored = await store.getManifest(tenant, session);
     if (!stored) return null;

@@ -9,14 +9,15 @@ import type { SnapshotStore, StoreLimits } from './store.ts';
 
 /**
  * Opens the store that a URL names: `redis://…`, `rediss://…`, `file:///…` or `s3://bucket/prefix?endpoint=…`. With `keys`, 32
- * bytes in hexadecimal each, what it holds is encrypted: see `EncryptedStore`.
+ * bytes in hexadecimal each, what it holds is encrypted: see `EncryptedStore`. With `readOnly` opening it writes nothing either.
  */
 export async function openSnapshotStore(
   url: string,
   limits: StoreLimits,
   [newest, ...older]: readonly string[] = [],
+  { readOnly = false }: { readonly readOnly?: boolean } = {},
 ): Promise<SnapshotStore> {
-  const store = await openPlain(url, limits);
+  const store = await openPlain(url, limits, readOnly);
   return newest === undefined ? store : new EncryptedStore(store, [newest, ...older]);
 }
 
@@ -29,7 +30,7 @@ export function awaitSnapshotStore(
   return AwaitedStore.open(() => openSnapshotStore(url, limits, keys), onState);
 }
 
-async function openPlain(url: string, limits: StoreLimits): Promise<SnapshotStore> {
+async function openPlain(url: string, limits: StoreLimits, readOnly: boolean): Promise<SnapshotStore> {
   const { protocol } = new URL(url);
   switch (protocol) {
     case 'redis:':
@@ -38,7 +39,7 @@ async function openPlain(url: string, limits: StoreLimits): Promise<SnapshotStor
     case 'file:':
       return new DiskStore(fileURLToPath(url), limits);
     case 's3:':
-      return S3Store.open(url, limits);
+      return S3Store.open(url, limits, { readOnly });
     default:
       throw new ConfigurationError(
         `BATON_SNAPSHOT_STORE begins with ${protocol}//; it must be redis, rediss, file or s3`,

@@ -35,9 +35,10 @@ export class S3Bucket {
 
   /**
    * `s3://bucket/prefix?endpoint=…&region=…`; credentials, and what the query leaves out, as the AWS tools find them. Throws
-   * `DependencyError` where the bucket does not answer, `ConfigurationError` where it ignores conditions.
+   * `DependencyError` where the bucket does not answer, `ConfigurationError` where it ignores conditions; where it is to be read
+   * only, neither is found out before it is asked for something, since that takes a write.
    */
-  static async open(url: string): Promise<S3Bucket> {
+  static async open(url: string, readOnly: boolean): Promise<S3Bucket> {
     const { hostname, pathname, searchParams } = new URL(url);
     const endpoint = searchParams.get('endpoint');
     const region = searchParams.get('region') ?? (endpoint === null ? null : 'us-east-1');
@@ -53,6 +54,7 @@ export class S3Bucket {
     });
     const prefix = pathname.replace(/^\/+|\/+$/g, '');
     const bucket = new S3Bucket(client, hostname, prefix === '' ? '' : `${prefix}/`);
+    if (readOnly) return bucket;
     try {
       await bucket.#checkConditions();
     } catch (error) {

@@ -49,8 +49,12 @@ export class S3Store implements SnapshotStore {
   }
 
   /** `s3://bucket/prefix?endpoint=…&region=…`: see `S3Bucket.open`, also for what it throws. */
-  static async open(url: string, limits: StoreLimits): Promise<S3Store> {
-    return new S3Store(await S3Bucket.open(url), limits);
+  static async open(
+    url: string,
+    limits: StoreLimits,
+    { readOnly = false }: { readonly readOnly?: boolean } = {},
+  ): Promise<S3Store> {
+    return new S3Store(await S3Bucket.open(url, readOnly), limits);
   }
 
   refuseWhatNeverFits(manifest: SizedManifest): void {

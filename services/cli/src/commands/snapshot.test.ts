@@ -5,9 +5,10 @@ import { pathToFileURL } from 'node:url';
 import type { SnapshotStore } from '@baton/snapshot';
 import { DiskStore } from '@baton/snapshot/disk-store';
 import { EncryptedStore } from '@baton/snapshot/encrypted-store';
+import { startS3Server } from '@baton/snapshot/s3-test-server';
 import { Snapshots } from '@baton/snapshot/snapshots';
 import { noiseState } from '@baton/snapshot/testing';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
 import { runBaton } from '../run-baton.ts';
 
 const layout = {
@@ -77,6 +78,19 @@ it.each([
   const all = bytesOf(String(lines.pop()));
   expect(all).toBe((await kept.usage('acme')).bytes);
   expect(lines.reduce((sum, line) => sum + bytesOf(line), 0)).toBe(all);
+});
+
+it('writes nothing to a bucket that it only looks into', async () => {
+  const server = await startS3Server();
+  onTestFinished(() => server.stop());
+  const url = server.url('some/folder');
+  const credentials = { AWS_ACCESS_KEY_ID: 'S3RVER', AWS_SECRET_ACCESS_KEY: 'S3RVER' };
+  const { stderr } = await inspect(['--store', url, 'resp_1'], credentials);
+  expect(stderr).toContain('default has no snapshot');
+  expect(server.requests.length).toBeGreaterThan(0);
+  expect(server.requests.filter((request) => !/^(HEAD|GET) /.test(request))).toEqual([]);
+  const nowhere = await inspect(['--store', url.replace('snapshots', 'nothing-here'), 'resp_1'], credentials);
+  expect(nowhere.stderr).toContain('NoSuchBucket');
 });
 
 it('says what is missing', async () => {
