@@ -1,6 +1,12 @@
 import { ConfigurationError } from '@baton/errors';
-import { type IMetricReader, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
+import {
+  type AggregationTemporality,
+  type IMetricReader,
+  type InstrumentType,
+  PeriodicExportingMetricReader,
+} from '@opentelemetry/sdk-metrics';
 import type { MetricExporterName } from '../asked-for.ts';
+import { forgetfulGauges } from './forgetful-gauges.ts';
 import { PrometheusEndpoint } from './prometheus-endpoint.ts';
 
 /** Readers for the exporters asked for, set up by the standard variables. Throws `ConfigurationError`. */
@@ -16,7 +22,7 @@ export function metricReaders(
       }
       const exportIntervalMillis = wholeNumber(env, 'OTEL_METRIC_EXPORT_INTERVAL', 60_000);
       const timeout = wholeNumber(env, 'OTEL_METRIC_EXPORT_TIMEOUT', 30_000);
-      return new PeriodicExportingMetricReader({
+      return new SendingReader({
         exporter: await otlpExporter(env),
         exportIntervalMillis,
         // The SDK refuses a longer one, which the default is for whoever sets a short interval alone.
@@ -30,6 +36,12 @@ export function metricReaders(
 export function pageOf(readers: readonly IMetricReader[]): (() => Promise<string>) | null {
   const endpoint = readers.find((reader) => reader instanceof PrometheusEndpoint);
   return endpoint ? () => endpoint.page() : null;
+}
+
+class SendingReader extends PeriodicExportingMetricReader {
+  override selectAggregationTemporality(instrument: InstrumentType): AggregationTemporality {
+    return forgetfulGauges(instrument) ?? super.selectAggregationTemporality(instrument);
+  }
 }
 
 async function otlpExporter(env: NodeJS.ProcessEnv) {

@@ -56,6 +56,49 @@ describe('over OTLP', () => {
   });
 });
 
+describe('a gauge', () => {
+  it('is not there while nobody knows what it is, over OTLP and for Prometheus, also for two who look at once', async () => {
+    const receiver = await OtlpReceiver.start();
+    try {
+      // Known at first, then unknown while other gauges are still observed, and known again.
+      const script = `
+        const { setTimeout: sleep } = await import('node:timers/promises');
+        let [depth, looks] = [3, 0];
+        // The second of two is answered after the first has been.
+        observe('queueDepth', async (result) => { await sleep(20 * ++looks); if (depth !== null) result.observe(depth); });
+        observe('webSockets', (result) => result.observe(1));
+        const { metricsPage } = telemetry;
+        const shown = async () => {
+          const pages = await Promise.all([metricsPage(), metricsPage()]);
+          return pages.map((page) => page.match(/^baton_(queue_depth|websockets) .*$/gm).join(', ')).join('; ');
+        };
+        console.log(await shown());
+        depth = null;
+        console.log(await shown());
+        depth = 0;
+        console.log(await shown());
+        await metrics.getMeterProvider().forceFlush();
+        depth = null;`;
+      const printed = await inProcess(script, {
+        ...receiver.env,
+        OTEL_TRACES_EXPORTER: 'none',
+        OTEL_METRICS_EXPORTER: 'otlp,prometheus',
+        OTEL_EXPORTER_PROMETHEUS_HOST: '127.0.0.1',
+        OTEL_EXPORTER_PROMETHEUS_PORT: '29466',
+      });
+      const [known, unknown] = ['baton_queue_depth 3, baton_websockets 1', 'baton_websockets 1'];
+      const again = 'baton_queue_depth 0, baton_websockets 1';
+      const lines = [known, unknown, again].map((line) => `${line}; ${line}`);
+      expect(printed.trimEnd().split('\n')).toEqual(lines);
+      // Sent by the flush, and not by the shutdown after it.
+      const sent = (wanted: string) => receiver.points.filter(({ name }) => name === wanted).length;
+      expect([sent('baton.websockets'), sent('baton.queue.depth')]).toEqual([2, 1]);
+    } finally {
+      await receiver.stop();
+    }
+  });
+});
+
 describe('for Prometheus', () => {
   const scrape = `
     ${record}
@@ -78,7 +121,8 @@ describe('for Prometheus', () => {
     expect(page).toContain('\nbaton_engine_tokens_total{baton_direction="in"} 12\n');
     expect(page).toContain('\nbaton_worker_slots{baton_state="used"} 5\n');
     expect(page).toMatch(/^nodejs_eventloop_utilization_ratio /m);
-    const names = (text?: string) => text?.match(/^# TYPE .*$/gm);
+    // The delay of the event loop is measured from page to page, and is not there where there was no time to.
+    const names = (text?: string) => text?.match(/^# TYPE (?!nodejs_eventloop_delay_).*$/gm);
     const [own, other] = page.split('\nthe page for another port:\n');
     expect(names(other)).toEqual(names(own));
   });

@@ -1,12 +1,20 @@
 import { ConfigurationError } from '@baton/errors';
 import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
-import { type CollectionResult, DataPointType } from '@opentelemetry/sdk-metrics';
+import {
+  type AggregationTemporality,
+  type CollectionResult,
+  DataPointType,
+  type InstrumentType,
+} from '@opentelemetry/sdk-metrics';
+import { forgetfulGauges } from './forgetful-gauges.ts';
 import { nameWithUnit } from './prometheus-name.ts';
 
 const serializer = new PrometheusSerializer(undefined, false, undefined, false, true);
 
 /** `/metrics` on a port of its own, with the names that the collector gives Prometheus as well. */
 export class PrometheusEndpoint extends PrometheusExporter {
+  #collected: Promise<unknown> = Promise.resolve();
+
   /** Throws `ConfigurationError` where the address cannot be listened on. */
   static async listen(host: string, port: number): Promise<PrometheusEndpoint> {
     const endpoint = new PrometheusEndpoint({ host, port, preventServerStart: true, withoutScopeInfo: true });
@@ -27,8 +35,19 @@ export class PrometheusEndpoint extends PrometheusExporter {
     return serializer.serialize(resourceMetrics);
   }
 
-  override async collect(...options: Parameters<PrometheusExporter['collect']>): Promise<CollectionResult> {
-    const result = await super.collect(...options);
+  override selectAggregationTemporality(instrument: InstrumentType): AggregationTemporality {
+    return forgetfulGauges(instrument) ?? super.selectAggregationTemporality(instrument);
+  }
+
+  /** One after another: of two at the same moment the first would take what the second has observed. */
+  override collect(...options: Parameters<PrometheusExporter['collect']>): Promise<CollectionResult> {
+    const collected = this.#collected.then(() => this.#renamed(super.collect(...options)));
+    this.#collected = collected.catch(() => {});
+    return collected;
+  }
+
+  async #renamed(collected: Promise<CollectionResult>): Promise<CollectionResult> {
+    const result = await collected;
     const { scopeMetrics, ...rest } = result.resourceMetrics;
     const renamed = scopeMetrics.map((scope) => ({
       ...scope,

@@ -40,7 +40,10 @@ export function recorderOf(metric: MetricOf<'histogram'>, attributes?: Attribute
   return (value) => found.record(value, attributes);
 }
 
-/** Has `read` called whenever the metrics are read, until the function that this gives is called. */
+/**
+ * Has `read` called whenever the metrics are read, until the function that this gives is called. What it does not observe is
+ * not there, whatever it was before.
+ */
 export function observe(
   metric: MetricOf<'gauge'>,
   read: (result: ObservableResult) => void | Promise<void>,
