@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { BatonError } from '@baton/errors';
 import type { FleetWatch } from '@baton/fleet';
 import type { GenerationJob, LogEntry } from '@baton/protocol';
@@ -55,9 +56,12 @@ export function recordResume(transport: 'sse' | 'websocket'): void {
   count('resumes', 1, { [attributes.transport]: transport });
 }
 
+/** Redis may take longer to fail than Prometheus waits for a page, which is about everything else as well. */
+const depthPatienceMs = 1000;
+
 export interface Observed {
-  readonly queue: GenerationQueue;
-  readonly fleet: FleetWatch;
+  readonly queue: Pick<GenerationQueue, 'counts'>;
+  readonly fleet: Pick<FleetWatch, 'running' | 'workers'>;
   readonly sockets: () => Iterable<{ readonly bufferedAmount: number }>;
 }
 
@@ -69,7 +73,10 @@ export function observeGateway({ queue, fleet, sockets }: Observed): () => void 
       result.observe([...sockets()].reduce((sum, { bufferedAmount }) => sum + bufferedAmount, 0)),
     ),
     observe('queueDepth', async (result) => {
-      const counts = await queue.counts().catch(() => null);
+      const counts = await Promise.race([
+        queue.counts().catch(() => null),
+        delay(depthPatienceMs, null, { ref: false }),
+      ]);
       for (const [state, generations] of Object.entries(counts ?? {})) {
         result.observe(generations, { [attributes.state]: state });
       }
