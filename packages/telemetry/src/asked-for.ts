@@ -1,6 +1,8 @@
 import { ConfigurationError } from '@baton/errors';
 
-export const metricExporterNames = ['otlp', 'prometheus'] as const;
+const traceExporterNames = ['otlp', 'console'] as const;
+export type TraceExporterName = (typeof traceExporterNames)[number];
+const metricExporterNames = ['otlp', 'prometheus', 'console'] as const;
 export type MetricExporterName = (typeof metricExporterNames)[number];
 
 /**
@@ -8,32 +10,34 @@ export type MetricExporterName = (typeof metricExporterNames)[number];
  * https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#exporter-selection
  */
 export function askedFor(env: NodeJS.ProcessEnv): {
-  traces: boolean;
+  traces: readonly TraceExporterName[];
   metrics: readonly MetricExporterName[];
 } {
-  if (env['OTEL_SDK_DISABLED']?.toLowerCase() === 'true') return { traces: false, metrics: [] };
-  return { traces: traces(env), metrics: metrics(env) };
+  if (env['OTEL_SDK_DISABLED']?.toLowerCase() === 'true') return { traces: [], metrics: [] };
+  return {
+    traces: exporters(env, 'TRACES', traceExporterNames),
+    metrics: exporters(env, 'METRICS', metricExporterNames),
+  };
 }
 
-function traces(env: NodeJS.ProcessEnv): boolean {
-  const exporter = env['OTEL_TRACES_EXPORTER'];
-  if (exporter) return exporter !== 'none';
-  return Boolean(env['OTEL_EXPORTER_OTLP_ENDPOINT'] || env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT']);
-}
-
-function metrics(env: NodeJS.ProcessEnv): MetricExporterName[] {
-  const exporters = env['OTEL_METRICS_EXPORTER'];
-  if (!exporters) {
-    return env['OTEL_EXPORTER_OTLP_ENDPOINT'] || env['OTEL_EXPORTER_OTLP_METRICS_ENDPOINT'] ? ['otlp'] : [];
+function exporters<N extends string>(
+  env: NodeJS.ProcessEnv,
+  signal: 'TRACES' | 'METRICS',
+  known: readonly (N | 'otlp')[],
+): (N | 'otlp')[] {
+  const variable = `OTEL_${signal}_EXPORTER`;
+  const value = env[variable] ?? '';
+  const names = [...new Set(value.split(',').map((name) => name.trim()))].filter((name) => name !== '');
+  if (names.length === 0) {
+    const endpoint = env['OTEL_EXPORTER_OTLP_ENDPOINT'] || env[`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`];
+    return endpoint ? ['otlp'] : [];
   }
-  const names = [...new Set(exporters.split(',').map((name) => name.trim()))].filter(
-    (name) => name !== 'none',
-  );
+  if (names.length === 1 && names[0] === 'none') return [];
   return names.map((name) => {
-    const known = metricExporterNames.find((exporter) => exporter === name);
-    if (known) return known;
+    const found = known.find((exporter) => exporter === name);
+    if (found) return found;
     throw new ConfigurationError(
-      `OTEL_METRICS_EXPORTER=${exporters} must list ${metricExporterNames.join(', ')}, or be none`,
+      `${variable}=${value} must be none, or list some of ${known.join(', ')} with commas between`,
     );
   });
 }

@@ -28,7 +28,7 @@ export interface Telemetry {
  */
 export async function startTelemetry(identity: ServiceIdentity): Promise<Telemetry> {
   const wanted = askedFor(process.env);
-  const asked = { traces: wanted.traces, metrics: wanted.metrics.length > 0 };
+  const asked = { traces: wanted.traces.length > 0, metrics: wanted.metrics.length > 0 };
   if (!asked.traces && !asked.metrics) return { ...asked, metricsPage: null, shutdown: async () => {} };
 
   const { NodeSDK } = await import('@opentelemetry/sdk-node');
@@ -36,8 +36,8 @@ export async function startTelemetry(identity: ServiceIdentity): Promise<Telemet
     await import('@opentelemetry/resources');
   const { RuntimeNodeInstrumentation } = await import('@opentelemetry/instrumentation-runtime-node');
   const { metricReaders, pageOf } = await import('./metrics/metric-readers.ts');
-  // The SDK's five seconds would be what a process that is killed takes with it.
-  process.env['OTEL_BSP_SCHEDULE_DELAY'] ??= '500';
+  const { spanProcessors } = await import('./span-processors.ts');
+  const processors = await spanProcessors(wanted.traces, process.env);
   const readers = await metricReaders(wanted.metrics, process.env);
   const sdk = new NodeSDK({
     resource: defaultResource().merge(
@@ -52,7 +52,7 @@ export async function startTelemetry(identity: ServiceIdentity): Promise<Telemet
     // Event-loop delay, garbage collection, heap.
     instrumentations: asked.metrics ? [new RuntimeNodeInstrumentation()] : [],
     logRecordProcessors: [],
-    ...(!asked.traces && { spanProcessors: [] }),
+    spanProcessors: processors,
   });
   sdk.start();
   return {

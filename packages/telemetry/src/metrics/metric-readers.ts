@@ -1,11 +1,12 @@
-import { ConfigurationError } from '@baton/errors';
 import {
   type AggregationTemporality,
+  ConsoleMetricExporter,
   type IMetricReader,
   type InstrumentType,
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics';
 import type { MetricExporterName } from '../asked-for.ts';
+import { atLeastOne, otlpProtocol, wholeNumber } from '../otlp-settings.ts';
 import { forgetfulGauges } from './forgetful-gauges.ts';
 import { PrometheusEndpoint } from './prometheus-endpoint.ts';
 
@@ -20,10 +21,10 @@ export function metricReaders(
         const host = env['OTEL_EXPORTER_PROMETHEUS_HOST'] || 'localhost';
         return PrometheusEndpoint.listen(host, wholeNumber(env, 'OTEL_EXPORTER_PROMETHEUS_PORT', 9464));
       }
-      const exportIntervalMillis = wholeNumber(env, 'OTEL_METRIC_EXPORT_INTERVAL', 60_000);
-      const timeout = wholeNumber(env, 'OTEL_METRIC_EXPORT_TIMEOUT', 30_000);
+      const exportIntervalMillis = atLeastOne(env, 'OTEL_METRIC_EXPORT_INTERVAL', 60_000);
+      const timeout = atLeastOne(env, 'OTEL_METRIC_EXPORT_TIMEOUT', 30_000);
       return new SendingReader({
-        exporter: await otlpExporter(env),
+        exporter: exporter === 'console' ? new ConsoleMetricExporter() : await otlpExporter(env),
         exportIntervalMillis,
         // The SDK refuses a longer one, which the default is for whoever sets a short interval alone.
         exportTimeoutMillis: Math.min(timeout, exportIntervalMillis),
@@ -45,24 +46,12 @@ class SendingReader extends PeriodicExportingMetricReader {
 }
 
 async function otlpExporter(env: NodeJS.ProcessEnv) {
-  const variable = env['OTEL_EXPORTER_OTLP_METRICS_PROTOCOL']
-    ? 'OTEL_EXPORTER_OTLP_METRICS_PROTOCOL'
-    : 'OTEL_EXPORTER_OTLP_PROTOCOL';
-  const protocol = env[variable] || 'http/protobuf';
-  switch (protocol) {
+  switch (otlpProtocol(env, 'METRICS')) {
     case 'http/protobuf':
       return new (await import('@opentelemetry/exporter-metrics-otlp-proto')).OTLPMetricExporter();
     case 'http/json':
       return new (await import('@opentelemetry/exporter-metrics-otlp-http')).OTLPMetricExporter();
     case 'grpc':
       return new (await import('@opentelemetry/exporter-metrics-otlp-grpc')).OTLPMetricExporter();
-    default:
-      throw new ConfigurationError(`${variable}=${protocol} must be http/protobuf, http/json or grpc`);
   }
-}
-
-function wholeNumber(env: NodeJS.ProcessEnv, name: string, byDefault: number): number {
-  const text = env[name] || String(byDefault);
-  if (!/^\d+$/.test(text)) throw new ConfigurationError(`${name}=${text} must be a whole number`);
-  return Number(text);
 }

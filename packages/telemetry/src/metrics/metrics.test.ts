@@ -137,8 +137,8 @@ describe('for Prometheus', () => {
       server.close();`;
     const taken = await inProcess(listen, { ...onPort(29_465), OTEL_METRICS_EXPORTER: 'none' });
     expect(taken).toContain('OTEL_EXPORTER_PROMETHEUS_PORT=29465 cannot be listened on: EADDRINUSE');
-    const unknown = inProcess('', { OTEL_METRICS_EXPORTER: 'console' });
-    await expect(unknown).rejects.toThrow('OTEL_METRICS_EXPORTER=console must list otlp, prometheus');
+    const unknown = inProcess('', { OTEL_METRICS_EXPORTER: 'zipkin' });
+    await expect(unknown).rejects.toThrow('OTEL_METRICS_EXPORTER=zipkin must be none, or list');
   });
 });
 
