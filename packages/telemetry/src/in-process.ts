@@ -11,7 +11,8 @@ export async function inProcess(body: string, env: Record<string, string> = {}):
       requestSpan, activeTraceparent, linksTo } = await import('${index}');
     const { SpanKind, trace, metrics } = await import('@opentelemetry/api');
     const { headers: natsHeaders } = await import('@nats-io/nats-core');
-    const telemetry = await startTelemetry({ service: 'baton-test', version: '1.2.3', instanceId: 'a' });
+    const identity = { service: 'baton-test', version: '1.2.3', instanceId: 'a' };
+    const telemetry = await startTelemetry(identity, createLogger('telemetry', 'info'));
     ${body}
     await telemetry.shutdown();`;
   const { stdout, stderr } = await run(process.execPath, ['--input-type=module', '--eval', script], {

@@ -22,6 +22,12 @@ export function otlpProtocol(env: NodeJS.ProcessEnv, signal: Signal): (typeof pr
   return protocol;
 }
 
+/** How long an exporter may take to send a signal, in milliseconds. */
+export function otlpTimeout(env: NodeJS.ProcessEnv, signal: Signal): number {
+  const [variable] = settingOf(env, signal, 'TIMEOUT') ?? ['OTEL_EXPORTER_OTLP_TIMEOUT'];
+  return atLeastOne(env, variable, 10_000);
+}
+
 /** A whole number above 0 that timers and buffers can have. Throws `ConfigurationError`. */
 export function atLeastOne(env: NodeJS.ProcessEnv, name: string, byDefault: number): number {
   const most = 2 ** 31 - 1;
@@ -40,7 +46,7 @@ export function wholeNumber(env: NodeJS.ProcessEnv, name: string, byDefault: num
 function settingOf(
   env: NodeJS.ProcessEnv,
   signal: Signal,
-  what: 'PROTOCOL' | 'ENDPOINT',
+  what: 'PROTOCOL' | 'ENDPOINT' | 'TIMEOUT',
 ): [string, string] | null {
   for (const name of [`OTEL_EXPORTER_OTLP_${signal}_${what}`, `OTEL_EXPORTER_OTLP_${what}`]) {
     const value = env[name]?.trim();

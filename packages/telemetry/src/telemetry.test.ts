@@ -12,6 +12,12 @@ const otlp = (extra: Record<string, string> = {}) => ({
   ...extra,
 });
 
+const messages = (printed: string) =>
+  printed
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line).msg);
+
 describe('over OTLP', () => {
   it('sends spans with their parents, links, attributes and resource, and prints nothing', async () => {
     const printed = await inProcess(
@@ -71,7 +77,58 @@ describe('startTelemetry', () => {
       `await withSpan('x', {}, () => {}); await telemetry.shutdown(100); process.exit(0);`,
       dead,
     );
-    expect(printed).toBe('');
+    expect(messages(printed)).toEqual(['the last telemetry could not be sent within 100 ms, and is lost']);
+  });
+});
+
+describe('what cannot be sent', () => {
+  const port = '29467';
+  const script = `
+    const { createServer } = await import('node:http');
+    let status = 401;
+    const server = createServer((request, response) => {
+      const answer = () => response.writeHead(status, { 'content-type': 'application/json' }).end('{}');
+      request.resume().once('end', answer);
+    });
+    await new Promise((resolve) => server.listen(${port}, '127.0.0.1', resolve));
+    const send = async (answered) => {
+      status = answered;
+      for (let i = 0; i < 3; i++) {
+        await withSpan('x', {}, () => count('rejections'));
+        await trace.getTracerProvider().getDelegate().forceFlush();
+        await metrics.getMeterProvider().forceFlush();
+      }
+    };
+    for (const answered of [401, 200, 500, 200]) await send(answered);
+    await telemetry.shutdown();
+    process.exit();`;
+
+  it('is told once for each time, and so is that it can be again', async () => {
+    const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` };
+    const printed = await inProcess(script, { ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' });
+    const outage = ['traces', 'metrics'].map(
+      (signal) => `${signal} cannot be sent; they are lost until they can`,
+    );
+    const end = ['traces', 'metrics'].map((signal) => `${signal} are sent again`);
+    expect(messages(printed)).toEqual([...outage, ...end, ...outage, ...end]);
+    expect(JSON.parse(printed.split('\n')[0] ?? '')).toMatchObject({
+      level: 40,
+      err: { message: 'Unauthorized' },
+    });
+  });
+
+  it('is not all that is told: the SDK warns of other things, each once', async () => {
+    const printed = await inProcess(
+      `for (const value of [-1, -20]) count('rejections', value);
+       const ended = trace.getTracer('t').startSpan('x');
+       for (let i = 0; i < 3; i++) ended.end();`,
+      otlp(),
+    );
+    expect(messages(printed)).toEqual([
+      'OpenTelemetry: negative value provided to counter baton.rejections: -1',
+      expect.stringMatching(/^OpenTelemetry: Cannot execute the operation on ended Span .*\}$/),
+      expect.stringContaining('You can only call end() on a span once'),
+    ]);
   });
 });
 

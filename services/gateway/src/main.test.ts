@@ -250,6 +250,23 @@ describe('the gateway process', () => {
     await receiver.stop();
   });
 
+  it('says that its telemetry cannot be sent', async () => {
+    const receiver = await OtlpReceiver.start();
+    // Which refuses the protocol that is the default.
+    const { child, ready, exited, output } = start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint });
+    const { url } = await ready;
+    expect((await post(url, chat)).status).toBe(200);
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+    const told = output
+      .map((line) => String(JSON.parse(line).msg))
+      .filter((line) => /cannot be sent/.test(line));
+    expect(told.toSorted()).toEqual(
+      ['metrics', 'traces'].map((signal) => `${signal} cannot be sent; they are lost until they can`),
+    );
+    await receiver.stop();
+  });
+
   it('counts a generation that no worker began', async () => {
     await bench.stopConsumer();
     try {

@@ -49,11 +49,14 @@ async function main(): Promise<void> {
     throw new ConfigurationError('BATON_REDIS_URL and BATON_NATS_URL must be set (npm start sets them)');
   }
   const logger = createLogger('gateway', env.BATON_LOG_LEVEL);
-  const telemetry = await startTelemetry({
-    service: 'baton-gateway',
-    version: packageJson.version,
-    instanceId: `${hostname()}-${process.pid}`,
-  });
+  const telemetry = await startTelemetry(
+    {
+      service: 'baton-gateway',
+      version: packageJson.version,
+      instanceId: `${hostname()}-${process.pid}`,
+    },
+    logger,
+  );
 
   const model = await loadServedModel(env.BATON_MODEL ?? embeddedModel, env.BATON_MODEL_NAME);
   const onError = (error: BatonError) => logger.error({ err: error }, error.message);

@@ -46,11 +46,14 @@ async function main(): Promise<void> {
   }
   const workerId = env.BATON_WORKER_ID ?? `${hostname()}-${process.pid}`;
   const logger = createLogger('worker', env.BATON_LOG_LEVEL).child({ worker: workerId });
-  const telemetry = await startTelemetry({
-    service: 'baton-worker',
-    version: packageJson.version,
-    instanceId: workerId,
-  });
+  const telemetry = await startTelemetry(
+    {
+      service: 'baton-worker',
+      version: packageJson.version,
+      instanceId: workerId,
+    },
+    logger,
+  );
 
   const model = await ensureConverted(env.BATON_MODEL ?? embeddedModel, join(env.BATON_DATA_DIR, 'models'), {
     weights: env.BATON_WEIGHTS,

@@ -6,7 +6,8 @@ import {
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics';
 import type { MetricExporterName } from '../asked-for.ts';
-import { atLeastOne, otlpProtocol, wholeNumber } from '../otlp-settings.ts';
+import { type TelemetryLog, tellOfOutages } from '../export-health.ts';
+import { atLeastOne, otlpProtocol, otlpTimeout, wholeNumber } from '../otlp-settings.ts';
 import { forgetfulGauges } from './forgetful-gauges.ts';
 import { PrometheusEndpoint } from './prometheus-endpoint.ts';
 
@@ -14,6 +15,7 @@ import { PrometheusEndpoint } from './prometheus-endpoint.ts';
 export function metricReaders(
   exporters: readonly MetricExporterName[],
   env: NodeJS.ProcessEnv,
+  log: TelemetryLog,
 ): Promise<IMetricReader[]> {
   return Promise.all(
     exporters.map(async (exporter) => {
@@ -22,12 +24,18 @@ export function metricReaders(
         return PrometheusEndpoint.listen(host, wholeNumber(env, 'OTEL_EXPORTER_PROMETHEUS_PORT', 9464));
       }
       const exportIntervalMillis = atLeastOne(env, 'OTEL_METRIC_EXPORT_INTERVAL', 60_000);
-      const timeout = atLeastOne(env, 'OTEL_METRIC_EXPORT_TIMEOUT', 30_000);
-      return new SendingReader({
-        exporter: exporter === 'console' ? new ConsoleMetricExporter() : await otlpExporter(env),
+      // The SDK refuses a longer one, which the default is for whoever sets a short interval alone.
+      const exportTimeoutMillis = Math.min(
+        atLeastOne(env, 'OTEL_METRIC_EXPORT_TIMEOUT', 30_000),
         exportIntervalMillis,
-        // The SDK refuses a longer one, which the default is for whoever sets a short interval alone.
-        exportTimeoutMillis: Math.min(timeout, exportIntervalMillis),
+      );
+      return new SendingReader({
+        exporter:
+          exporter === 'console'
+            ? new ConsoleMetricExporter()
+            : tellOfOutages(await otlpExporter(env, exportTimeoutMillis), 'metrics', log),
+        exportIntervalMillis,
+        exportTimeoutMillis,
       });
     }),
   );
@@ -45,13 +53,21 @@ class SendingReader extends PeriodicExportingMetricReader {
   }
 }
 
-async function otlpExporter(env: NodeJS.ProcessEnv) {
+async function otlpExporter(env: NodeJS.ProcessEnv, exportTimeoutMillis: number) {
+  // Before the reader loses patience, which would not say what is wrong.
+  const timeoutMillis = Math.min(otlpTimeout(env, 'METRICS'), Math.ceil(0.9 * exportTimeoutMillis));
   switch (otlpProtocol(env, 'METRICS')) {
     case 'http/protobuf':
-      return new (await import('@opentelemetry/exporter-metrics-otlp-proto')).OTLPMetricExporter();
+      return new (await import('@opentelemetry/exporter-metrics-otlp-proto')).OTLPMetricExporter({
+        timeoutMillis,
+      });
     case 'http/json':
-      return new (await import('@opentelemetry/exporter-metrics-otlp-http')).OTLPMetricExporter();
+      return new (await import('@opentelemetry/exporter-metrics-otlp-http')).OTLPMetricExporter({
+        timeoutMillis,
+      });
     case 'grpc':
-      return new (await import('@opentelemetry/exporter-metrics-otlp-grpc')).OTLPMetricExporter();
+      return new (await import('@opentelemetry/exporter-metrics-otlp-grpc')).OTLPMetricExporter({
+        timeoutMillis,
+      });
   }
 }

@@ -49,6 +49,8 @@ export class PrometheusEndpoint extends PrometheusExporter {
   async #renamed(collected: Promise<CollectionResult>): Promise<CollectionResult> {
     const result = await collected;
     const { scopeMetrics, ...rest } = result.resourceMetrics;
+    // The host's id takes a moment to be read, of which the SDK would warn.
+    await rest.resource.waitForAsyncAttributes?.();
     const renamed = scopeMetrics.map((scope) => ({
       ...scope,
       metrics: scope.metrics.map((metric) => {
