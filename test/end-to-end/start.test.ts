@@ -3,8 +3,10 @@ import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { OtlpReceiver } from '@baton/testing/otlp-receiver';
 import { describe, expect, it } from 'vitest';
 import { freePort } from '../support/processes.ts';
 
@@ -59,6 +61,53 @@ describe('npm start', () => {
     }
     expect(launcher.exitCode, output).toBe(0);
     expect(await processesOf(dataDir)).toEqual([]);
+    await rm(dataDir, { recursive: true });
+  });
+
+  it('lets a gateway wait for its clients and send its last metrics when it is stopped', async () => {
+    const receiver = await OtlpReceiver.start();
+    const dataDir = await mkdtemp(join(tmpdir(), 'baton-start-'));
+    const port = await freePort();
+    const launcher = spawn('npm', ['start'], {
+      cwd: root,
+      env: {
+        ...process.env,
+        ...receiver.env,
+        BATON_DATA_DIR: dataDir,
+        BATON_PORT: String(port),
+        BATON_WORKERS: '1',
+        BATON_SHUTDOWN_TIMEOUT: '0',
+        // Longer than a launcher would wait that does not know of it.
+        BATON_DISCONNECT_GRACE: '4',
+      },
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true,
+    });
+    const exit = once(launcher, 'exit');
+    try {
+      for await (const line of createInterface(launcher.stdout)) if (/^\s+node /.test(line)) break;
+      const body = {
+        model: 'hymba-stories-22m',
+        input: 'Once',
+        stream: true,
+        store: false,
+        ignore_eos: true,
+      };
+      const response = await fetch(`http://127.0.0.1:${port}/v1/responses`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ ...body, max_output_tokens: 900 }),
+      });
+      expect(response.status).toBe(200);
+      void response.text().catch(() => {});
+    } finally {
+      process.kill(-(launcher.pid ?? 0), 'SIGINT');
+      await exit;
+    }
+    // The first export on a timer would come after a minute.
+    const senders = receiver.points.map(({ resource }) => resource['service.name']);
+    expect([...new Set(senders)].toSorted()).toEqual(['baton-gateway', 'baton-worker']);
+    await receiver.stop();
     await rm(dataDir, { recursive: true });
   });
 });

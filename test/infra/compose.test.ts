@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { variables } from '@baton/environment';
+import { gatewayStopTimes, loadEnv, variables, workerStopTimes } from '@baton/environment';
 import { DCLinter } from 'dclint';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -92,12 +92,15 @@ describe('docker-compose.yml', () => {
     }
   });
 
-  it('brings everything back after a crash, and lets workers drain', () => {
-    const drainSeconds = variables.BATON_SHUTDOWN_TIMEOUT.parse(undefined);
+  it('brings everything back after a crash, and lets services stop in order', () => {
+    const env = loadEnv({}, ['BATON_SHUTDOWN_TIMEOUT', 'BATON_DISCONNECT_GRACE', 'BATON_DRAIN_TIMEOUT']);
+    const times = { gateway: gatewayStopTimes(env), worker: workerStopTimes(env) };
     for (const [name, service] of services) {
       expect(service.restart, name).toBe('unless-stopped');
-      if (service.build)
-        expect(Number.parseInt(service.stop_grace_period ?? '', 10)).toBeGreaterThan(drainSeconds);
+      if (!service.build) continue;
+      const { workMs, telemetryMs } = times[name as keyof typeof times];
+      const graceMs = 1000 * Number.parseInt(service.stop_grace_period ?? '', 10);
+      expect(graceMs, name).toBeGreaterThan(workMs + telemetryMs);
     }
   });
 });

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { checkAccess, loadEnv } from '@baton/environment';
+import { checkAccess, gatewayStopTimes, inTime, loadEnv } from '@baton/environment';
 import { BatonError, ConfigurationError } from '@baton/errors';
 import { embeddedModel } from '@baton/hymba';
 import { ApiKeys } from '@baton/keys';
@@ -111,11 +111,7 @@ async function main(): Promise<void> {
     },
   });
 
-  let stopping = false;
-  const stop = async (reason: string): Promise<void> => {
-    if (stopping) return;
-    stopping = true;
-    logger.info({ reason }, 'stopping');
+  const close = async (): Promise<void> => {
     await server.stop(env.BATON_SHUTDOWN_TIMEOUT * 1000);
     documents.close();
     await Promise.allSettled([
@@ -125,7 +121,15 @@ async function main(): Promise<void> {
       keys?.close(),
       rateLimits?.close(),
     ]);
-    await telemetry.shutdown();
+  };
+  let stopping = false;
+  const stop = async (reason: string): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    logger.info({ reason }, 'stopping');
+    const { workMs, telemetryMs } = gatewayStopTimes(env);
+    if (!(await inTime(close(), workMs))) logger.warn('not all could be closed in time');
+    await telemetry.shutdown(telemetryMs);
     process.exit();
   };
   process.once('SIGTERM', () => void stop('SIGTERM'));

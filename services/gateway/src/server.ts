@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { tidyUpMs } from '@baton/environment';
 import { OverloadedError } from '@baton/errors';
 import { FleetWatch } from '@baton/fleet';
 import type { ApiKeys } from '@baton/keys';
@@ -50,9 +51,6 @@ const exposedHeaders = [
     ['requests', 'tokens'].map((unit) => `x-ratelimit-${what}-${unit}`),
   ),
 ];
-
-/** How long cancelling what nobody can read any more may hold up a stop. */
-const tidyUpMs = 1000;
 
 export interface GatewayServerOptions {
   readonly model: ServedModel;

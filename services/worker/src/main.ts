@@ -1,7 +1,7 @@
 import { availableParallelism, hostname } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { createEngine } from '@baton/engine';
-import { loadEnv } from '@baton/environment';
+import { inTime, loadEnv, workerStopTimes } from '@baton/environment';
 import { BatonError, ConfigurationError } from '@baton/errors';
 import { embeddedModel, ensureConverted } from '@baton/hymba';
 import { createLogger, startTelemetry } from '@baton/telemetry';
@@ -82,8 +82,9 @@ async function main(): Promise<void> {
     if (stopping) return;
     stopping = true;
     logger.info({ reason, running: worker.active }, 'draining');
-    await worker.stop();
-    await telemetry.shutdown();
+    const { workMs, telemetryMs } = workerStopTimes(env);
+    if (!(await inTime(worker.stop(), workMs))) logger.warn('not all could be closed in time');
+    await telemetry.shutdown(telemetryMs);
     process.exit(exitCode);
   };
   const worker = await Worker.start(engine, {

@@ -2,6 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { allocatorEnv } from '@baton/engine/allocator-env';
+import { gatewayStopTimes, workerStopTimes } from '@baton/environment';
 import { rememberServers } from '../running-servers.ts';
 import { convertModel } from './convert-model.ts';
 import { Fleet } from './fleet.ts';
@@ -74,8 +75,7 @@ async function bringUp(source: NodeJS.ProcessEnv, stop: StopRequest, fleet: Flee
         main: join(root, `services/${kind}/src/main.ts`),
         env: { ...(kind === 'worker' && allocatorEnv), ...commonEnv, ...ownEnv },
         logFile: join(logs, `${name}.log`),
-        // A service keeps the bound itself; the two seconds are for one that hangs.
-        stopTimeoutMs: (env.BATON_SHUTDOWN_TIMEOUT + 2) * 1000,
+        stopTimeoutMs: stopTimeoutMs(kind, env),
         hurried: stop.hurried,
       });
 
@@ -108,6 +108,15 @@ async function bringUp(source: NodeJS.ProcessEnv, stop: StopRequest, fleet: Flee
     `\nBaton is ready: ${baseUrl} serves ${modelName}. Ctrl-C stops it. Try, in another terminal, in ${root}:`,
   );
   for (const command of tryIt(baseUrl, modelName)) say(`\n  ${command}`);
+}
+
+/** A service keeps its own bound, so that it can send its last telemetry; what is added is for one that hangs. */
+export function stopTimeoutMs(
+  kind: 'gateway' | 'worker',
+  env: Parameters<typeof gatewayStopTimes>[0] & Parameters<typeof workerStopTimes>[0],
+): number {
+  const { workMs, telemetryMs } = kind === 'gateway' ? gatewayStopTimes(env) : workerStopTimes(env);
+  return workMs + telemetryMs + 1000;
 }
 
 /** The address under which this machine reaches a server that listens on `host`. */
