@@ -53,7 +53,10 @@ export const attributes = {
 
   /** Why something did not succeed: an error's code, or a reason of ours. */
   errorType: 'error.type',
-  /** What kind of a link: to the `first_attempt` of a generation, or to the `previous_turn` of a conversation. */
+  /**
+   * What kind of a link: to the `first_attempt` of a generation, to the `first_request` for it, or to the `previous_turn` of a
+   * conversation.
+   */
   link: 'baton.link',
 
   /** Labels of metrics. */

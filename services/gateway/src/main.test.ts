@@ -250,6 +250,72 @@ describe('the gateway process', () => {
     await receiver.stop();
   });
 
+  it('says on the span of each request that comes back to a response which one it is, with a link to the first', async () => {
+    const receiver = await OtlpReceiver.start();
+    const { child, ready, exited } = start({ ...receiver.env });
+    const { url } = await ready;
+    const traces = { first: 'a'.repeat(32), later: 'b'.repeat(32) };
+    const ask = async (path: string, trace: keyof typeof traces, init: RequestInit = {}) => {
+      const traceparent = `00-${traces[trace]}-${'c'.repeat(16)}-01`;
+      const type = init.body ? { 'content-type': 'application/json' } : {};
+      const headers = { ...type, 'idempotency-key': path, traceparent };
+      const response = await fetch(`${url}/v1/${path}`, { headers, ...init });
+      expect(response.status).toBe(200);
+      return { text: await response.text(), traceparent };
+    };
+    const post = (body: object) => ({ method: 'POST', body: JSON.stringify(body) });
+    // Whoever appends entry 0 says whose trace it is, and the scripted worker is in none.
+    const background = post({ model: chat.model, input: 'x', background: true });
+    await bench.stopConsumer();
+    const created = await ask('responses', 'first', background).finally(() => bench.startConsumer());
+    const completed = await ask('chat/completions', 'first', post(chat));
+    const [id, completion] = [created, completed].map(({ text }) => String(JSON.parse(text).id));
+
+    await ask('responses', 'later', background);
+    await ask('chat/completions', 'later', post(chat));
+    await ask(`responses/${id}`, 'later');
+    await ask(`responses/${id}?stream=true`, 'later');
+    await ask(`responses/${id}/input_items`, 'later');
+    const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/responses?response_id=${id}`, {
+      headers: { traceparent: created.traceparent.replace(traces.first, traces.later) },
+    });
+    await once(socket, 'message');
+    socket.close();
+    await ask(`responses/${id}/cancel`, 'later', post({}));
+    await ask(`responses/${id}`, 'later', { method: 'DELETE' });
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+
+    const servers = receiver.spans.filter(({ kind }) => kind === 'server');
+    const returns = servers.filter(({ traceId }) => traceId === traces.later);
+    expect(returns.map(({ name }) => name).toSorted()).toEqual([
+      'DELETE /v1/responses/:id',
+      'GET /v1/responses/:id',
+      'GET /v1/responses/:id',
+      'GET /v1/responses/:id/input_items',
+      'POST /v1/chat/completions',
+      'POST /v1/responses',
+      'POST /v1/responses/:id/cancel',
+      'WebSocket resume',
+    ]);
+    for (const { name, attributes, links } of returns) {
+      expect(attributes, name).toMatchObject({
+        'gen_ai.response.id': name.includes('chat') ? completion : id,
+        'gen_ai.response.model': chat.model,
+        'gen_ai.request.model': chat.model,
+      });
+      if (!name.includes('chat'))
+        expect(links, name).toEqual([
+          {
+            traceId: traces.first,
+            spanId: expect.any(String),
+            attributes: { 'baton.link': 'first_request' },
+          },
+        ]);
+    }
+    await receiver.stop();
+  });
+
   it('says that its telemetry cannot be sent', async () => {
     const receiver = await OtlpReceiver.start();
     // Which refuses the protocol that is the default.

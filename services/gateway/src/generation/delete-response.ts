@@ -5,13 +5,15 @@ import { cancelGeneration } from './cancel.ts';
 import { changeConversation } from './conversation-store.ts';
 import { forgetInMemory } from './forget-state.ts';
 import { readResponse } from './stored-responses.ts';
+import { nameReturn } from './submit.ts';
 
 /**
  * Forgets a response, its log and its state; one that still runs is stopped. Throws `NotFoundError` where there is none that
  * this client may see.
  */
 export async function deleteResponse(gateway: TenantGateway, responseId: string): Promise<void> {
-  const { job } = await readResponse(gateway, responseId);
+  const { state, job } = await readResponse(gateway, responseId);
+  nameReturn(state);
   await cancelGeneration(gateway, job);
   const { conversation } = readResponseEcho(job);
   if (conversation !== null) await keepItems(gateway, conversation);

@@ -19,7 +19,7 @@ import { follow } from './follow.ts';
 import type { Origin } from './origin.ts';
 import { requireModel } from './prompt.ts';
 import { resolveItem } from './resolve-item.ts';
-import { enqueue, type Generation, subscribe } from './submit.ts';
+import { enqueue, type Generation, nameReturn, subscribe } from './submit.ts';
 import { toolUse } from './tool-use.ts';
 
 /** How a response is asked for, beside its body. */
@@ -38,7 +38,10 @@ export async function startResponse(
   origin: ResponseOrigin,
 ): Promise<Generation> {
   const earlier = origin.repeated ? await gateway.log.read(origin.id) : null;
-  if (earlier?.job) return subscribe(gateway, earlier.job);
+  if (earlier?.job) {
+    nameReturn(earlier);
+    return subscribe(gateway, earlier.job);
+  }
   const job = await withSpan('validate', {}, () => responseJob(gateway, body, origin));
   const reservation = await admit(gateway, [job]);
   const generation = await subscribe(gateway, job);

@@ -1,8 +1,8 @@
 import { DependencyError } from '@baton/errors';
 import type { LogSubscription } from '@baton/log';
-import type { GenerationJob } from '@baton/protocol';
-import { attributes, withSpan } from '@baton/telemetry';
-import { trace } from '@opentelemetry/api';
+import type { GenerationJob, LogState } from '@baton/protocol';
+import { attributes, linksTo, requestSpan, withSpan } from '@baton/telemetry';
+import { type Attributes, trace } from '@opentelemetry/api';
 import type { Gateway, TenantGateway } from '../gateway.ts';
 import { admit } from '../limits/admission.ts';
 import type { Reservation } from '../limits/rate-limits.ts';
@@ -42,6 +42,7 @@ export async function startAll(
   const generations = await subscribeAll(gateway, jobs);
   const added = generations.filter(({ job }) => missing.includes(job));
   if (added.length > 0) await enqueue(gateway, added, reservation);
+  if (known[0]) nameReturn(known[0]);
   return generations;
 }
 
@@ -84,18 +85,31 @@ export async function enqueue(
 /** Says which model the request's span is about, and under which id its generations are found. */
 function nameRequestSpan({ model: { tokenizer }, settings }: Gateway, [first]: readonly Generation[]): void {
   if (first === undefined) return;
-  const { model, id, endpoint, tenant, prompt } = first.job;
   trace.getActiveSpan()?.setAttributes({
+    ...namesOf(first.job),
+    ...(settings.captureContent && {
+      [attributes.inputMessages]: capturedMessages('user', tokenizer.decode(first.job.prompt)),
+    }),
+  });
+}
+
+/** Says which generation a request's span is about that was there before it, with a link to the request that asked for it first. */
+export function nameReturn({ job, traces }: Pick<LogState, 'job' | 'traces'>): void {
+  const span = requestSpan();
+  if (!span || !job) return;
+  span.setAttributes(namesOf(job));
+  span.addLinks(linksTo(traces.request, { [attributes.link]: 'first_request' }));
+}
+
+function namesOf({ model, id, endpoint, tenant }: GenerationJob): Attributes {
+  return {
     [attributes.operationName]: endpoint === 'completions' ? 'text_completion' : 'chat',
     [attributes.providerName]: 'baton',
     [attributes.requestModel]: model,
     [attributes.responseModel]: model,
     [attributes.responseId]: id,
     [attributes.tenant]: tenant,
-    ...(settings.captureContent && {
-      [attributes.inputMessages]: capturedMessages('user', tokenizer.decode(prompt)),
-    }),
-  });
+  };
 }
 
 /** In the shape of the conventions; a prompt is one message, as the model reads it. */

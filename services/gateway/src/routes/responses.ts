@@ -15,7 +15,7 @@ import { leave } from '../generation/leave.ts';
 import { originOf } from '../generation/origin.ts';
 import { followResponse, startResponse } from '../generation/responses.ts';
 import { readFollowed, readResponse } from '../generation/stored-responses.ts';
-import { type Generation, subscribe } from '../generation/submit.ts';
+import { type Generation, nameReturn, subscribe } from '../generation/submit.ts';
 import { recordResume } from '../record.ts';
 import { inputItems } from '../render/input-items.ts';
 import { responseObject } from '../render/response-object.ts';
@@ -55,9 +55,11 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
       const { id } = request.params as { id: string };
       if (stream !== 'true') {
         const { state, job } = await readResponse(gateway, id);
+        nameReturn(state);
         return responseObject(state, job, model.tokenizer);
       }
-      const { job } = await readFollowed(gateway, id);
+      const { state, job } = await readFollowed(gateway, id);
+      nameReturn(state);
       recordResume('sse');
       const signal = clientSignal(reply, stopping);
       const generation = await subscribe(gateway, job);
@@ -83,7 +85,8 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
     '/v1/responses/:id/cancel',
     traced(gateway, async (request, _, gateway) => {
       const { id } = request.params as { id: string };
-      const { job } = await readFollowed(gateway, id);
+      const { state, job } = await readFollowed(gateway, id);
+      nameReturn(state);
       return responseObject(await cancelGeneration(gateway, job), job, model.tokenizer);
     }),
   );
@@ -93,7 +96,8 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
     traced(gateway, async (request, _, gateway) => {
       const query = parseRequest(pageQuery, request.query);
       const { id } = request.params as { id: string };
-      const { job } = await readResponse(gateway, id);
+      const { state, job } = await readResponse(gateway, id);
+      nameReturn(state);
       return inputItems(job, query);
     }),
   );

@@ -13,7 +13,7 @@ import { leave } from '../generation/leave.ts';
 import { newOrigin } from '../generation/origin.ts';
 import { followResponse, startResponse } from '../generation/responses.ts';
 import { readFollowed } from '../generation/stored-responses.ts';
-import { type Generation, subscribe } from '../generation/submit.ts';
+import { type Generation, nameReturn, subscribe } from '../generation/submit.ts';
 import { recordResume } from '../record.ts';
 import { errorFrame, holdBack, readFrame, sendFrame } from './frames.ts';
 import { keepAlive } from './keep-alive.ts';
@@ -92,7 +92,8 @@ export function serveResponsesSocket(
 
   async function resume(): Promise<void> {
     const query = parseRequest(resumeQuery, request.query);
-    const { job } = await readFollowed(gateway, query.response_id);
+    const { state, job } = await readFollowed(gateway, query.response_id);
+    nameReturn(state);
     recordResume('websocket');
     const generation = await subscribe(gateway, job);
     await deliver(generation, query.starting_after ?? null, undefined);
