@@ -202,7 +202,7 @@ export class TokenLog {
    * Ends a generation that no worker has, or will get, as cancelled. `by` claims it first. Throws `FencedError` where a worker
    * claims in between, which then ends it.
    */
-  async appendCancelled(job: GenerationJob, by: string): Promise<void> {
+  async appendCancelled(job: GenerationJob, by: string): Promise<'appended' | 'finished'> {
     const { state, writer } = await this.claim(job, by);
     const usage = {
       prompt_tokens: job.prompt.length,
@@ -210,6 +210,7 @@ export class TokenLog {
       completion_tokens: state.tokens.length,
     };
     await writer?.append({ kind: 'finish', reason: 'cancelled', usage });
+    return writer ? 'appended' : 'finished';
   }
 
   /**
@@ -233,7 +234,7 @@ export class TokenLog {
   }
 
   /** Ends a generation as cancelled, unless it has ended, whoever runs it or is about to. */
-  async end(job: GenerationJob, by: string): Promise<void> {
+  async end(job: GenerationJob, by: string): Promise<'appended' | 'finished'> {
     for (;;) {
       try {
         return await this.appendCancelled(job, by);

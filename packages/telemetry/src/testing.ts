@@ -7,10 +7,10 @@ import {
   type ObservableResult,
 } from '@opentelemetry/api';
 
-/** What is counted and observed in this process, under the names of metrics, for tests: takes the place of the SDK. */
+/** What is counted and observed in this process, under the names of metrics: takes the place of the SDK in a test file, once. */
 export class RecordedMetrics {
   readonly #observers = new Map<string, Set<ObservableCallback>>();
-  readonly #counts: Point[] = [];
+  #counts: Point[] = [];
 
   constructor() {
     const meter: Meter = Object.assign(createNoopMeter(), {
@@ -21,8 +21,12 @@ export class RecordedMetrics {
       createObservableGauge: (name: string) => this.#observable(name),
       createObservableCounter: (name: string) => this.#observable(name),
     });
-    metrics.disable();
     metrics.setGlobalMeterProvider({ getMeter: () => meter });
+  }
+
+  /** Forgets what was counted. */
+  clear(): void {
+    this.#counts = [];
   }
 
   /** The sums of a counter's series, by the values of their labels. */

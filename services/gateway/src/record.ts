@@ -46,10 +46,14 @@ export function recordRejection({ code }: BatonError): void {
   count('rejections', 1, { [attributes.errorType]: code });
 }
 
-/** A generation ended in `error` before any worker had it; all others are counted by their worker. */
-export function recordUnstarted({ code }: BatonError): void {
-  count('generations', 1, { [attributes.outcome]: code });
+/** This gateway ended a generation that no worker had, or would get; all others are counted by their worker. */
+export function recordEnd(outcome: GatewayOutcome): void {
+  count('generations', 1, { [attributes.outcome]: outcome });
 }
+
+/** How gateways end generations: nobody wants it any more, it waited too long, or the queue had given it up. */
+const gatewayOutcomes = ['cancelled', 'queue_timeout', 'server_error'] as const;
+type GatewayOutcome = (typeof gatewayOutcomes)[number];
 
 /** A client came back to a stream. */
 export function recordResume(transport: 'sse' | 'websocket'): void {

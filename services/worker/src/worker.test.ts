@@ -7,13 +7,16 @@ import { TokenLog } from '@baton/log';
 import { newId, queueName, redisPrefix, type WorkerStatus } from '@baton/protocol';
 import { exampleJob } from '@baton/protocol/testing';
 import { GenerationQueue } from '@baton/queue';
+import { connectRedis, RedisHealth } from '@baton/redis';
 import { openSnapshotStore } from '@baton/snapshot';
+import { RecordedMetrics } from '@baton/telemetry/testing';
 import { startTestRedis, startTestServers, type TestServers } from '@baton/testing';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Worker } from './worker.ts';
 
+const metrics = new RecordedMetrics();
 const limits = { ttlSeconds: 60, quotaBytes: 1e9, totalBytes: 1e9 };
 
 let servers: TestServers;
@@ -390,5 +393,25 @@ describe('a worker whose snapshot store is away', () => {
     await snapshots.close();
     await workers.pop()?.stop();
     await store.stop();
+  });
+});
+
+describe('a job that cannot be read', () => {
+  it('ends its generation, which is counted', async () => {
+    const job = exampleJob({ id: newId('resp', 'default') });
+    const log = await TokenLog.open(servers.nats.url);
+    await log.appendQueued(job);
+    await queue.add(job);
+    const { url } = servers.redis;
+    const redis = await connectRedis(url, new RedisHealth(url, () => {}), {});
+    await redis.hset(`${redisPrefix}:${queueName}:${job.id}`, 'data', '{}');
+    redis.disconnect();
+    await startWorker('reader', new ScriptedEngine());
+    const subscription = await log.subscribe(job.id);
+    for await (const _ of subscription.entries());
+    expect(subscription.state.terminal).toMatchObject({ kind: 'error', code: 'invalid_message' });
+    const counted = () => metrics.counted('baton.generations');
+    await expect.poll(counted, { timeout: 10_000 }).toMatchObject({ invalid_message: 1 });
+    await log.close();
   });
 });

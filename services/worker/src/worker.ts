@@ -11,7 +11,7 @@ import { openSnapshots, type SnapshotSettings } from '@baton/snapshot';
 import type { Logger } from 'pino';
 import { UnfitError, whyUnfit } from './fit.ts';
 import { type Answer, dismissed, done, Moves, type Running } from './moves.ts';
-import { causeOf, observeWorker, recordSave } from './record.ts';
+import { causeOf, observeWorker, recordFailure, recordSave } from './record.ts';
 import { type GenerationContext, runGeneration } from './run-generation.ts';
 import type { Standby } from './standby.ts';
 import { SessionStates } from './states/session-states.ts';
@@ -172,7 +172,7 @@ export class Worker {
       name: workerId,
       onGivenUp: async (id, error, given) => {
         logger.error({ generation: id, err: error }, 'generation given up');
-        await this.#log.appendError(id, error, workerId);
+        if ((await this.#log.appendError(id, error, workerId)) === 'appended') recordFailure(error);
         // Owners of before may have stored its state, also where nobody can read the job any more.
         const job = given ?? (await this.#log.read(id))?.job;
         if (job) await this.#states.delete(job);

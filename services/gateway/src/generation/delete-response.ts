@@ -1,5 +1,6 @@
 import { NotFoundError } from '@baton/errors';
 import type { TenantGateway } from '../gateway.ts';
+import { recordEnd } from '../record.ts';
 import { readResponseEcho } from '../render/response-object.ts';
 import { cancelGeneration } from './cancel.ts';
 import { changeConversation } from './conversation-store.ts';
@@ -18,7 +19,7 @@ export async function deleteResponse(gateway: TenantGateway, responseId: string)
   const { conversation } = readResponseEcho(job);
   if (conversation !== null) await keepItems(gateway, conversation);
   // Also where its worker was lost or does not answer: without its log it would be begun anew.
-  await gateway.log.end(job, 'gateway');
+  if ((await gateway.log.end(job, 'gateway')) === 'appended') recordEnd('cancelled');
   // Before the log, without which nobody could try again.
   await gateway.snapshots?.delete(job.tenant, responseId);
   await gateway.log.delete(responseId);

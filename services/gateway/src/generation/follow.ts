@@ -3,7 +3,7 @@ import { type GenerationJob, isTerminal, type LogEntry, type LogState } from '@b
 import { attributes, requestSpan } from '@baton/telemetry';
 import { GenerationError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
-import { recordUnstarted } from '../record.ts';
+import { recordEnd } from '../record.ts';
 import { reconcile } from './reconcile.ts';
 import { capturedMessages, type Generation } from './submit.ts';
 
@@ -48,7 +48,7 @@ export async function* follow(
 async function endUnstarted({ log, queue }: Gateway, job: GenerationJob): Promise<void> {
   const error = new QueueTimeoutError();
   if (!(await log.failUnclaimed(job.id, error))) return;
-  recordUnstarted(error);
+  recordEnd(error.code);
   await queue.remove(job);
 }
 

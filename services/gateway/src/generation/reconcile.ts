@@ -1,6 +1,7 @@
 import { FencedError, ServerError } from '@baton/errors';
 import type { GenerationJob } from '@baton/protocol';
 import type { Gateway } from '../gateway.ts';
+import { recordEnd } from '../record.ts';
 import { forgetState } from './forget-state.ts';
 
 /**
@@ -28,7 +29,8 @@ async function giveUp(gateway: Gateway, job: GenerationJob, reason: string): Pro
   const { log, logger } = gateway;
   const error = new ServerError(`the generation was given up: ${reason}`);
   try {
-    await log.appendError(job.id, error, 'gateway');
+    if ((await log.appendError(job.id, error, 'gateway')) !== 'appended') return true;
+    recordEnd(error.code);
   } catch (failure) {
     // Somebody has it after all.
     if (failure instanceof FencedError) return false;
