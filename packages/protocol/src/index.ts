@@ -42,6 +42,7 @@ export {
   conversationKey,
   fairOrderKey,
   followersSubject,
+  gatewayOwner,
   heartbeatSubject,
   idempotencyKey,
   liveStreamSubjects,

@@ -76,3 +76,6 @@ export const heartbeatSubject = 'baton.fleet.heartbeat';
 /** Where one worker is told what to do; a worker's name may hold characters that a subject may not. */
 export const commandSubject = (worker: string): string =>
   `baton.fleet.command.${Buffer.from(worker).toString('base64url')}`;
+
+/** Whom a claim names that a gateway makes, only to end the generation: it is no worker. */
+export const gatewayOwner = 'gateway';

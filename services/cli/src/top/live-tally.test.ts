@@ -32,6 +32,20 @@ describe('LiveTally', () => {
     expect(tally).toMatchObject({ failovers: 1, migrations: 1 });
   });
 
+  it('takes a gateway that claims to end a generation for no worker', () => {
+    const tally = new LiveTally();
+    tally.take(id, claimed(1, 'a'), 0);
+    tally.take(id, claimed(2, 'gateway'), 1);
+    // Which came first all the same.
+    tally.take(id, claimed(3, 'b'), 1);
+    tally.take(id, finish, 2);
+    expect(tally).toMatchObject({ failovers: 1, migrations: 0 });
+    const waiting = `resp_${'1'.repeat(32)}`;
+    tally.take(waiting, claimed(1, 'gateway'), 3);
+    tally.take(waiting, claimed(2, 'a'), 3);
+    expect(tally).toMatchObject({ failovers: 1, migrations: 0 });
+  });
+
   it('does not guess about owners before it looked, but knows one by its tokens', () => {
     const tally = new LiveTally();
     tally.take(id, claimed(4, 'a'), 0);

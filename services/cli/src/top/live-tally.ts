@@ -1,4 +1,4 @@
-import type { LogEntry } from '@baton/protocol';
+import { gatewayOwner, type LogEntry } from '@baton/protocol';
 
 /** Seconds over which a rate is taken, and for which rates are kept. */
 const windowSeconds = 3;
@@ -35,6 +35,7 @@ export class LiveTally {
     switch (entry.kind) {
       case 'claimed': {
         const { epoch, worker } = entry;
+        if (worker === gatewayOwner) return;
         const followed = this.#follow(generation);
         // The first thing seen of it may be a later claim: who ran it before is then not known.
         if (epoch > 1 && followed.epoch > 0) {

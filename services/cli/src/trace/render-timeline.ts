@@ -73,7 +73,7 @@ function bar(
 
 function eventsOf(
   attempt: Attempt,
-  { attempts }: Timeline,
+  timeline: Timeline,
   line: (at: number, who: string, what: string) => string,
 ): [number, string][] {
   const { epoch, worker, claimedAt, tokensBefore, firstTokenAt, lastTokenAt, tokens, entries, end } = attempt;
@@ -93,13 +93,30 @@ function eventsOf(
     );
   }
   if (end?.how === 'lost') {
-    const next = attempts.find((other) => other.epoch > epoch);
-    const pause = (next?.firstTokenAt ?? end.at) - (lastTokenAt ?? claimedAt);
-    events.push([end.at, line(end.at, worker, `lost; its client waited ${ms(pause)}`)]);
+    const wait = waitOf(attempt, timeline);
+    const what = wait === null ? 'lost, before it had a token' : `lost; its client waited ${ms(wait)}`;
+    events.push([end.at, line(end.at, worker, what)]);
   }
   if (end?.how === 'handed over')
     events.push([end.at, line(end.at, worker, 'handed over at a token boundary')]);
   return events;
+}
+
+/**
+ * How long the loss of an owner had the client wait: from the last token before it to the next one, whoever's that is. Null
+ * where others were lost in the same wait before, which is told once.
+ */
+function waitOf(attempt: Attempt, { attempts, duration }: Timeline): number | null {
+  const at = attempts.indexOf(attempt);
+  const last = Math.max(
+    0,
+    attempts.findLastIndex(({ lastTokenAt }, i) => i <= at && lastTokenAt !== null),
+  );
+  const waiting = attempts.slice(last, at);
+  if (waiting.some(({ end }) => end?.how === 'lost')) return null;
+  const next = attempts.slice(at + 1).find(({ firstTokenAt }) => firstTokenAt !== null);
+  const [from] = attempts.slice(last);
+  return (next?.firstTokenAt ?? duration) - (from?.lastTokenAt ?? from?.claimedAt ?? 0);
 }
 
 function parentOf(parent: Timeline['job']['parent']): string {

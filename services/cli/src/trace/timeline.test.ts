@@ -64,3 +64,36 @@ it('prints them in order, without what was said', () => {
   expect(times).toEqual(times.toSorted((a, b) => a - b));
   expect(times.length).toBeGreaterThan(10);
 });
+
+it('tells of one wait where several owners are lost in it, from the last token to the next one of any owner', () => {
+  const print = (entries: typeof history) => {
+    const timeline = timelineOf(entries);
+    if (!timeline) throw new Error('no timeline');
+    return renderTimeline(timeline, null, null).match(/lost.*$/gm);
+  };
+  const [queued] = history.map(({ entry }) => entry);
+  if (!queued) throw new Error('no entry');
+  const lostTwice = [
+    { at: 1000, entry: queued },
+    { at: 1010, entry: claimed(1, 'worker-1') },
+    { at: 1050, entry: tokens(1, 1, 1) },
+    { at: 1500, entry: claimed(2, 'worker-2') },
+    { at: 2500, entry: claimed(3, 'worker-3') },
+  ];
+  const bars = ['lost', 'lost'];
+  const goneOn = [...lostTwice, { at: 2600, entry: tokens(3, 2, 1) }];
+  expect(print(goneOn)).toEqual([...bars, 'lost; its client waited 1550 ms', 'lost, before it had a token']);
+  // No token has come since.
+  expect(print(lostTwice)).toEqual([
+    ...bars,
+    'lost; its client waited 1450 ms',
+    'lost, before it had a token',
+  ]);
+  // Two waits, with a token between.
+  const between = [...lostTwice.slice(0, 4), { at: 1600, entry: tokens(2, 2, 1) }, ...lostTwice.slice(4)];
+  expect(print([...between, { at: 2700, entry: tokens(3, 3, 1) }])).toEqual([
+    ...bars,
+    'lost; its client waited 550 ms',
+    'lost; its client waited 1100 ms',
+  ]);
+});

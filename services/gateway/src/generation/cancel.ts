@@ -1,5 +1,5 @@
 import { FencedError } from '@baton/errors';
-import type { GenerationJob, LogState } from '@baton/protocol';
+import { type GenerationJob, gatewayOwner, type LogState } from '@baton/protocol';
 import type { Gateway } from '../gateway.ts';
 import { recordEnd } from '../record.ts';
 import { follow } from './follow.ts';
@@ -15,7 +15,7 @@ export async function requestCancel(gateway: Gateway, job: GenerationJob): Promi
   const asked = await log.requestCancel(job.id);
   if (asked !== 'requested' || !(await queue.remove(job))) return;
   try {
-    if ((await log.appendCancelled(job, 'gateway')) === 'appended') recordEnd('cancelled');
+    if ((await log.appendCancelled(job, gatewayOwner)) === 'appended') recordEnd('cancelled');
   } catch (error) {
     // A worker had it after all, and meets the cancel.
     if (error instanceof FencedError) return;

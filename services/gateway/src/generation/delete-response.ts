@@ -1,4 +1,5 @@
 import { NotFoundError } from '@baton/errors';
+import { gatewayOwner } from '@baton/protocol';
 import type { TenantGateway } from '../gateway.ts';
 import { recordEnd } from '../record.ts';
 import { readResponseEcho } from '../render/response-object.ts';
@@ -19,7 +20,7 @@ export async function deleteResponse(gateway: TenantGateway, responseId: string)
   const { conversation } = readResponseEcho(job);
   if (conversation !== null) await keepItems(gateway, conversation);
   // Also where its worker was lost or does not answer: without its log it would be begun anew.
-  if ((await gateway.log.end(job, 'gateway')) === 'appended') recordEnd('cancelled');
+  if ((await gateway.log.end(job, gatewayOwner)) === 'appended') recordEnd('cancelled');
   // Before the log, without which nobody could try again.
   await gateway.snapshots?.delete(job.tenant, responseId);
   await gateway.log.delete(responseId);

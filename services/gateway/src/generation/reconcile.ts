@@ -1,5 +1,5 @@
 import { FencedError, ServerError } from '@baton/errors';
-import type { GenerationJob } from '@baton/protocol';
+import { type GenerationJob, gatewayOwner } from '@baton/protocol';
 import type { Gateway } from '../gateway.ts';
 import { recordEnd } from '../record.ts';
 import { forgetState } from './forget-state.ts';
@@ -29,7 +29,7 @@ async function giveUp(gateway: Gateway, job: GenerationJob, reason: string): Pro
   const { log, logger } = gateway;
   const error = new ServerError(`the generation was given up: ${reason}`);
   try {
-    if ((await log.appendError(job.id, error, 'gateway')) !== 'appended') return true;
+    if ((await log.appendError(job.id, error, gatewayOwner)) !== 'appended') return true;
     recordEnd(error.code);
   } catch (failure) {
     // Somebody has it after all.
