@@ -215,7 +215,8 @@ describe('the gateway process', () => {
 
     const page = await (await fetch(`${url}/metrics`)).text();
     const rejections = [...page.matchAll(/^baton_rejections_total\{.*error_type="(\w+)".*\} (\d+)/gm)];
-    expect(Object.fromEntries(rejections.map(([, code, times]) => [code, Number(times)]))).toEqual({
+    const counted = rejections.map(([, code, times]) => [code, Number(times)] as const);
+    expect(Object.fromEntries(counted.filter(([, times]) => times > 0))).toEqual({
       model_not_found: 2,
       server_error: 2,
       invalid_request: 1,

@@ -22,3 +22,17 @@ it('does not wait for a Redis that hangs', async () => {
   expect(await metrics.observed('baton.queue.depth')).toEqual({});
   stop();
 });
+
+it('has every series that may come to count something from the beginning', () => {
+  metrics.clear();
+  observeGateway(gateway(async () => ({ waiting: 0, active: 0, failed: 0 })))();
+  expect(metrics.counted('baton.rejections')).toMatchObject({
+    overloaded: 0,
+    invalid_value: 0,
+    server_error: 0,
+  });
+  expect(metrics.counted('baton.generations')).toEqual({ cancelled: 0, queue_timeout: 0, server_error: 0 });
+  expect(metrics.counted('baton.resumes')).toEqual({ sse: 0, websocket: 0 });
+  expect(metrics.counted('baton.log.fenced_appends')).toEqual({ '': 0 });
+  expect(metrics.counted('baton.log.feed_overflows')).toEqual({ '': 0 });
+});

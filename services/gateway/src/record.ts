@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { BatonError } from '@baton/errors';
+import { type BatonError, errorCodes } from '@baton/errors';
 import type { FleetWatch } from '@baton/fleet';
 import type { GenerationJob, LogEntry } from '@baton/protocol';
 import type { GenerationQueue } from '@baton/queue';
@@ -55,8 +55,10 @@ export function recordEnd(outcome: GatewayOutcome): void {
 const gatewayOutcomes = ['cancelled', 'queue_timeout', 'server_error'] as const;
 type GatewayOutcome = (typeof gatewayOutcomes)[number];
 
+const transports = ['sse', 'websocket'] as const;
+
 /** A client came back to a stream. */
-export function recordResume(transport: 'sse' | 'websocket'): void {
+export function recordResume(transport: (typeof transports)[number]): void {
   count('resumes', 1, { [attributes.transport]: transport });
 }
 
@@ -71,6 +73,11 @@ export interface Observed {
 
 /** What a gateway sees whenever somebody looks, until the function that this gives is called. */
 export function observeGateway({ queue, fleet, sockets }: Observed): () => void {
+  // From the beginning: what appears with a first event would hide that event from a rate.
+  for (const code of errorCodes) count('rejections', 0, { [attributes.errorType]: code });
+  for (const outcome of gatewayOutcomes) count('generations', 0, { [attributes.outcome]: outcome });
+  for (const transport of transports) count('resumes', 0, { [attributes.transport]: transport });
+  for (const metric of ['fencedAppends', 'feedOverflows'] as const) count(metric, 0);
   const stops = [
     observe('webSockets', (result) => result.observe([...sockets()].length)),
     observe('deliveryBacklog', (result) =>

@@ -1,7 +1,13 @@
 import type { StepReport } from '@baton/engine';
 import { BatonError } from '@baton/errors';
 import type { FormerOwner } from '@baton/log';
-import { type GenerationJob, isSameProcess, type LogState, type Usage } from '@baton/protocol';
+import {
+  finishReasonSchema,
+  type GenerationJob,
+  isSameProcess,
+  type LogState,
+  type Usage,
+} from '@baton/protocol';
 import { refusalReasons, type SaveResult } from '@baton/snapshot';
 import {
   adderOf,
@@ -14,8 +20,8 @@ import {
   type SpanSettings,
   withSpan,
 } from '@baton/telemetry';
-import { type Link, trace } from '@opentelemetry/api';
-import type { Restored } from './states/session-states.ts';
+import { type Attributes, type Link, trace } from '@opentelemetry/api';
+import type { Restored, StateOwner } from './states/session-states.ts';
 
 /** Links of an owner's spans after the first one's: to the first attempt. */
 export function linksToFirstAttempt({ traces }: LogState): Link[] {
@@ -58,6 +64,18 @@ export function inRestoreSpan(settings: SpanSettings, restore: () => Promise<Res
   });
 }
 
+const owners = ['generation', 'parent', 'prefix'] as const satisfies readonly StateOwner[];
+/** Whose states there can be, by where they come from. */
+const restoreSources: Record<Restored['source'], readonly (StateOwner | null)[]> = {
+  none: [null],
+  warm: owners,
+  snapshot: owners,
+};
+
+function restoreLabels(source: string, of: StateOwner | null): Attributes {
+  return { [attributes.restoreSource]: source, [attributes.restoreOf]: of ?? 'none' };
+}
+
 /** How many of the logged output tokens are to be computed again. */
 export function replayedOf({ tokens: restored }: Restored, job: GenerationJob, { tokens }: LogState): number {
   return Math.max(0, Math.min(tokens.length, job.prompt.length + tokens.length - restored));
@@ -66,7 +84,7 @@ export function replayedOf({ tokens: restored }: Restored, job: GenerationJob, {
 /** What a generation begins with, and how much of it has to be computed again. */
 export function recordRestore(restored: Restored, job: GenerationJob, state: LogState): void {
   const { source, of, milliseconds } = restored;
-  count('restores', 1, { [attributes.restoreSource]: source, [attributes.restoreOf]: of ?? 'none' });
+  count('restores', 1, restoreLabels(source, of));
   if (source !== 'none')
     measure('restoreDuration', milliseconds / 1000, { [attributes.restoreSource]: source });
   const replayed = replayedOf(restored, job, state);
@@ -123,8 +141,16 @@ export function observeWorker(
 ): void {
   // From the beginning: what appears with a first event would hide that event from a rate.
   for (const cause of ['failover', 'migration']) count('takeovers', 0, { [attributes.cause]: cause });
-  for (const metric of ['replayedTokens', 'fencedAppends'] as const) count(metric, 0);
-  count('snapshots', 0, { [attributes.outcome]: 'saved' });
+  for (const metric of ['replayedTokens', 'fencedAppends', 'feedOverflows'] as const) count(metric, 0);
+  for (const outcome of [...finishReasonSchema.options, 'queue_timeout', 'server_error']) {
+    count('generations', 0, { [attributes.outcome]: outcome });
+  }
+  for (const [source, owners] of Object.entries(restoreSources)) {
+    for (const of of owners) count('restores', 0, restoreLabels(source, of));
+  }
+  for (const outcome of ['saved', 'dependency_unavailable', 'store_full', 'foreign_session', 'failed']) {
+    count('snapshots', 0, { [attributes.outcome]: outcome });
+  }
   for (const reason of refusalReasons) count('restoreRefusals', 0, { [attributes.errorType]: reason });
   observe('slots', (result) => {
     for (const [state, slots] of Object.entries(read().slots)) {
