@@ -248,6 +248,47 @@ describe('responses', () => {
     });
   });
 
+  it('refuse a cursor that is ahead of what there is, and say how far that goes', async () => {
+    const { id } = await gateway.client.responses.create(response);
+    const resume = (starting_after: number) =>
+      gateway.client.responses.retrieve(id, { stream: true, starting_after });
+    const last = (await collect(await gateway.client.responses.retrieve(id, { stream: true }))).length - 1;
+    expect(await collect(await resume(last))).toEqual([]);
+    for (const ahead of [last + 1, Number.MAX_SAFE_INTEGER]) {
+      await expect(resume(ahead)).rejects.toMatchObject({
+        status: 400,
+        code: 'invalid_value',
+        param: 'starting_after',
+        message: expect.stringMatching(new RegExp(` the last one is ${last}$`)),
+      });
+    }
+  });
+
+  it('refuse one of a response that runs as well, which runs on and may be resumed where it is', async () => {
+    const [said, release] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    bench.script = async (job, writer, tokenizer) => {
+      await writer.append({ kind: 'tokens', tokens: [77], text: 'Hell' });
+      said.resolve();
+      await release.promise;
+      await answer(job, writer, tokenizer);
+    };
+    const { id } = await gateway.client.responses.create({ ...response, background: true });
+    await said.promise;
+    const resume = (starting_after: number) =>
+      gateway.client.responses.retrieve(id, { stream: true, starting_after });
+    // Created, queued, in progress, a message, its text, and a piece of that.
+    await expect(resume(6)).rejects.toMatchObject({
+      status: 400,
+      code: 'invalid_value',
+      param: 'starting_after',
+    });
+    const resumed = await resume(5);
+    release.resolve();
+    const events = await collect(resumed);
+    expect(events[0]).toMatchObject({ type: 'response.output_text.delta', sequence_number: 6 });
+    expect(events.at(-1)?.type).toBe('response.completed');
+  });
+
   it('refuse a cursor that is none', async () => {
     const { id } = await gateway.client.responses.create(response);
     for (const query of ['stream=true&starting_after=x', 'starting_after=1', 'colour=red']) {

@@ -1,4 +1,5 @@
-import type { GenerationJob } from '@baton/protocol';
+import { RequestError } from '@baton/errors';
+import type { GenerationJob, LogState } from '@baton/protocol';
 import { attributes, requestSpan, withSpan } from '@baton/telemetry';
 import { grammarOf } from '../api/output-format.ts';
 import { resolveSampling } from '../api/resolve-sampling.ts';
@@ -16,6 +17,7 @@ import {
   requireIdle,
 } from './conversation-store.ts';
 import { follow } from './follow.ts';
+import { leave } from './leave.ts';
 import type { Origin } from './origin.ts';
 import { requireModel } from './prompt.ts';
 import { resolveItem } from './resolve-item.ts';
@@ -154,19 +156,85 @@ async function responseJob(
   };
 }
 
-/** A response's events as they come, after `startingAfter` where the client has some already. */
+/** A response's events as they come. */
 export async function* followResponse(
   gateway: Gateway,
   generation: Generation,
-  { startingAfter, signal }: { readonly startingAfter: number | null; readonly signal: AbortSignal },
+  signal: AbortSignal,
 ): AsyncGenerator<ResponseEvent, void> {
+  yield* allOf([], eventsOf(gateway, generation, signal));
+}
+
+/** The events of each entry of its log. */
+async function* eventsOf(
+  gateway: Gateway,
+  generation: Generation,
+  signal: AbortSignal,
+): AsyncGenerator<ResponseEvent[], void> {
   const fold = responseEvents(generation.job.id, gateway.model.tokenizer);
   for await (const entry of follow(gateway, generation, signal)) {
     if (entry.kind === 'error') {
       noteFailedStream(new GenerationError(entry), [generation.job.id], gateway.logger);
     }
-    for (const event of fold(entry)) {
-      if (startingAfter === null || event.sequence_number > startingAfter) yield event;
-    }
+    yield fold(entry);
   }
+}
+
+/** A response that its client comes back to. */
+export interface Resumed {
+  readonly generation: Generation;
+  readonly events: AsyncGenerator<ResponseEvent, void>;
+  /** To be called in the end, also where `events` were never asked for. */
+  readonly stop: () => Promise<void>;
+}
+
+/**
+ * Follows a response that is there already, whose log says `state`, after the event `startingAfter` where the client has some.
+ * Throws `RequestError` for an event that there is not yet: waiting for it would skip, in silence, all that comes before.
+ */
+export async function resumeResponse(
+  gateway: Gateway,
+  { state, job }: { readonly state: LogState; readonly job: GenerationJob },
+  startingAfter: number | null,
+  signal: AbortSignal,
+): Promise<Resumed> {
+  const generation = await subscribe(gateway, job);
+  const entries = eventsOf(gateway, generation, signal);
+  const stop = async () => void (await entries.return());
+  try {
+    const { feed } = generation;
+    const isBehind = () =>
+      feed.state.nextSequenceNumber < state.nextSequenceNumber || feed.state.epoch < state.epoch;
+    let events: ResponseEvent[] = [];
+    let last = -1;
+    while (startingAfter !== null && last < startingAfter) {
+      const next = isBehind() ? await entries.next() : null;
+      if (!next || next.done) throw notYet(last);
+      events = next.value;
+      last = events.at(-1)?.sequence_number ?? last;
+    }
+    const missed = events.filter((event) => event.sequence_number > (startingAfter ?? -1));
+    return { generation, events: allOf(missed, entries), stop };
+  } catch (error) {
+    await stop();
+    // As where its client has left: it may come back with another cursor.
+    leave(gateway, [generation], AbortSignal.abort());
+    throw error;
+  }
+}
+
+async function* allOf(
+  first: readonly ResponseEvent[],
+  rest: AsyncIterable<ResponseEvent[]>,
+): AsyncGenerator<ResponseEvent, void> {
+  yield* first;
+  for await (const events of rest) yield* events;
+}
+
+function notYet(last: number): RequestError {
+  return new RequestError(
+    'invalid_value',
+    `'starting_after' must be the sequence_number of an event that there is; the last one is ${last}`,
+    'starting_after',
+  );
 }

@@ -13,11 +13,12 @@ import { deleteResponse } from '../generation/delete-response.ts';
 import { finish } from '../generation/follow.ts';
 import { leave } from '../generation/leave.ts';
 import { originOf } from '../generation/origin.ts';
-import { followResponse, startResponse } from '../generation/responses.ts';
+import { followResponse, resumeResponse, startResponse } from '../generation/responses.ts';
 import { readFollowed, readResponse } from '../generation/stored-responses.ts';
-import { type Generation, nameReturn, subscribe } from '../generation/submit.ts';
+import { nameReturn } from '../generation/submit.ts';
 import { recordResume } from '../record.ts';
 import { inputItems } from '../render/input-items.ts';
+import type { ResponseEvent } from '../render/response-events.ts';
 import { responseObject } from '../render/response-object.ts';
 import { clientSignal, sendFrames, sseFrame } from '../sse.ts';
 import { serveResponsesSocket } from '../ws/responses-socket.ts';
@@ -36,7 +37,10 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
       try {
         return await withSpan('deliver', {}, async () => {
           if (body.stream)
-            return sendFrames(reply, frames(generation, null, signal), { ...settings, signal });
+            return sendFrames(reply, frames(followResponse(gateway, generation, signal)), {
+              ...settings,
+              signal,
+            });
           const state = body.background
             ? (origin.repeated && (await gateway.log.read(origin.id))) || generation.feed.state
             : await finish(gateway, generation, signal);
@@ -60,14 +64,17 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
       }
       const { state, job } = await readFollowed(gateway, id);
       nameReturn(state);
-      recordResume('sse');
       const signal = clientSignal(reply, stopping);
-      const generation = await subscribe(gateway, job);
+      const cursor = starting_after ?? null;
+      const { generation, events, stop } = await resumeResponse(gateway, { state, job }, cursor, signal);
+      recordResume('sse');
       try {
-        const events = frames(generation, starting_after ?? null, signal);
-        return await withSpan('deliver', {}, () => sendFrames(reply, events, { ...settings, signal }));
+        return await withSpan('deliver', {}, () =>
+          sendFrames(reply, frames(events), { ...settings, signal }),
+        );
       } finally {
         leave(gateway, [generation], signal);
+        await stop();
       }
     }),
   );
@@ -116,14 +123,8 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
       } else serveResponsesSocket(gateway, socket, request, accessOf(request));
     },
   });
+}
 
-  async function* frames(
-    generation: Generation,
-    startingAfter: number | null,
-    signal: AbortSignal,
-  ): AsyncGenerator<string, void> {
-    for await (const event of followResponse(gateway, generation, { startingAfter, signal })) {
-      yield sseFrame(event, event.type);
-    }
-  }
+async function* frames(events: AsyncIterable<ResponseEvent>): AsyncGenerator<string, void> {
+  for await (const event of events) yield sseFrame(event, event.type);
 }

@@ -172,6 +172,22 @@ describe('the responses socket', () => {
     socket.close();
   });
 
+  it('says that there is no such event of a response to resume, and goes on', async () => {
+    const { id } = await gateway.client.responses.create({ model, input: 'hi' });
+    const { socket, send, until } = await connect(`?response_id=${id}&starting_after=4711`);
+    expect((await until(isError))[0]).toMatchObject({
+      status: 400,
+      error: {
+        code: 'invalid_value',
+        param: 'starting_after',
+        message: expect.stringMatching(/the last one is \d+$/),
+      },
+    });
+    send(create());
+    expect((await until(isEnd)).at(-1)?.type).toBe('response.completed');
+    socket.close();
+  });
+
   it('says that a response to resume is gone', async () => {
     const { socket, until } = await connect(`?response_id=${exampleId()}`);
     expect((await until(isError))[0]).toMatchObject({ status: 404, error: { code: 'response_not_found' } });

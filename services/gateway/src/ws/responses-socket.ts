@@ -11,10 +11,11 @@ import { asBatonError, noteRefusal } from '../errors.ts';
 import type { Gateway, TenantGateway } from '../gateway.ts';
 import { leave } from '../generation/leave.ts';
 import { newOrigin } from '../generation/origin.ts';
-import { followResponse, startResponse } from '../generation/responses.ts';
+import { followResponse, resumeResponse, startResponse } from '../generation/responses.ts';
 import { readFollowed } from '../generation/stored-responses.ts';
-import { type Generation, nameReturn, subscribe } from '../generation/submit.ts';
+import { type Generation, nameReturn } from '../generation/submit.ts';
 import { recordResume } from '../record.ts';
+import type { ResponseEvent } from '../render/response-events.ts';
 import { errorFrame, holdBack, readFrame, sendFrame } from './frames.ts';
 import { keepAlive } from './keep-alive.ts';
 import { Lanes } from './lanes.ts';
@@ -87,26 +88,31 @@ export function serveResponsesSocket(
     await access.check();
     const { body, generate } = parseRequest(responseCreateFrame, frame);
     const generation = await startResponse(gateway, body, { ...newOrigin('resp', gateway.tenant), generate });
-    await deliver(generation, null, streamId);
+    await deliver(generation, followResponse(gateway, generation, signal), streamId);
   }
 
   async function resume(): Promise<void> {
     const query = parseRequest(resumeQuery, request.query);
     const { state, job } = await readFollowed(gateway, query.response_id);
     nameReturn(state);
+    const cursor = query.starting_after ?? null;
+    const { generation, events, stop } = await resumeResponse(gateway, { state, job }, cursor, signal);
     recordResume('websocket');
-    const generation = await subscribe(gateway, job);
-    await deliver(generation, query.starting_after ?? null, undefined);
+    try {
+      await deliver(generation, events, undefined);
+    } finally {
+      await stop();
+    }
   }
 
   async function deliver(
     generation: Generation,
-    startingAfter: number | null,
+    events: AsyncIterable<ResponseEvent>,
     streamId: string | undefined,
   ): Promise<void> {
     try {
       await withSpan('deliver', {}, async () => {
-        for await (const event of followResponse(gateway, generation, { startingAfter, signal })) {
+        for await (const event of events) {
           const slow = sendFrame(socket, event, streamId);
           if (slow) await slow;
         }
