@@ -1,6 +1,8 @@
 import { RequestError } from '@baton/errors';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { Budget } from './automaton/automaton.ts';
 import { compileGrammar } from './compile-grammar.ts';
+import { Machine } from './machine.ts';
 
 function refusal(schema: unknown): string | null {
   try {
@@ -56,6 +58,30 @@ describe('compileGrammar', () => {
     [{ title: 'T', 'x-order': 1, type: 'null' }, null],
   ])('%j: %s', (schema, param) => {
     expect(refusal(schema)).toBe(param);
+  });
+
+  it('takes groups within groups up to a depth, and brackets that are none', () => {
+    const pattern = (depth: number) => string({ pattern: `^${'('.repeat(depth)}a${')'.repeat(depth)}$` });
+    expect(refusal(pattern(100))).toBe(null);
+    expect(refusal(pattern(101))).toBe('s.pattern');
+    expect(refusal(pattern(5000))).toBe('s.pattern');
+    expect(refusal(string({ pattern: `^${'\\('.repeat(200)}[${'('.repeat(200)}\\](]$` }))).toBe(null);
+  });
+
+  it('takes a chain of references as long as a schema, and a text too long for a call', () => {
+    const chain = Array.from({ length: 2700 }, (_, i) => [`d${i}`, { $ref: `#/$defs/d${i + 1}` }]);
+    const $defs = { ...Object.fromEntries(chain), d2700: { type: 'null' } };
+    const source = { type: 'json_schema', schema: { $ref: '#/$defs/d0', $defs } } as const;
+    expect(() => new Machine(compileGrammar(source, 's'))).not.toThrow();
+    expect(refusal({ enum: ['é'.repeat(99_000), 'b'] })).toBe('s.enum');
+  });
+
+  it('says that a schema is too deep where only the stack could tell', () => {
+    const budget = vi.spyOn(Budget.prototype, 'spend').mockImplementation(() => {
+      throw new RangeError('Maximum call stack size exceeded');
+    });
+    expect(refusal(string({ pattern: 'a' }))).toBe('s');
+    budget.mockRestore();
   });
 
   it('refuses schemas that are too many, too deep or too long', () => {

@@ -26,6 +26,16 @@ export function compileGrammar(
     : json(source, param, allowance);
 }
 
+/** Whatever no bound foresaw, and a schema makes too deep or too long for this process, is the schema's fault. */
+function withinStack<T>(place: SchemaPlace, compile: () => T): T {
+  try {
+    return compile();
+  } catch (error) {
+    if (error instanceof RangeError) throw place.unsupported('is nested too deep, or too large');
+    throw error;
+  }
+}
+
 /** What all schemas of one grammar may take together. */
 class Allowance {
   readonly budget = new Budget();
@@ -34,6 +44,11 @@ class Allowance {
 
 function json(source: JsonGrammar, param: string, allowance: Allowance): Expression {
   const place = new SchemaPlace(param);
+  return withinStack(place, () => compileJson(source, place, allowance));
+}
+
+function compileJson(source: JsonGrammar, place: SchemaPlace, allowance: Allowance): Expression {
+  const { param } = place;
   const schema = source.type === 'json_object' ? { type: 'object' } : source.schema;
   const { length } = JSON.stringify(schema);
   allowance.characters -= length;
@@ -45,7 +60,7 @@ function json(source: JsonGrammar, param: string, allowance: Allowance): Express
       param,
     );
   }
-  const grammar = new SchemaCompiler(schema, place, allowance.budget).compile(schema, place);
+  const grammar = new SchemaCompiler(schema, place, allowance.budget).compileRoot();
   if (!prune(grammar)) throw place.invalid('no value of finite size fits this schema');
   return grammar;
 }

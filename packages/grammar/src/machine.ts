@@ -58,6 +58,7 @@ export class Machine {
     if (known !== undefined) return known;
     const walk = new Walk();
     for (const frame of state.frames) this.#advance(frame, byte, walk);
+    this.#enterAll(walk);
     const next = walk.frames.size === 0 && !walk.accepts ? null : this.#intern(walk);
     // Whatever the frames do not tell apart leads to the same.
     for (let same = walk.from; same <= walk.to; same++) state.next[same] = next;
@@ -80,6 +81,11 @@ export class Machine {
     }
   }
 
+  /** A list and not the stack, which a long chain of references or of optional properties would overflow. */
+  #enterAll(walk: Walk): void {
+    for (let next = walk.toEnter.pop(); next; next = walk.toEnter.pop()) this.#enter(...next, walk);
+  }
+
   #enter(expression: Expression, parent: Frame, walk: Walk): void {
     switch (expression.kind) {
       case 'bytes':
@@ -92,14 +98,16 @@ export class Machine {
         this.#enterPart(expression, 0, parent, walk);
         break;
       case 'choice':
-        for (const option of expression.options) this.#enter(option, parent, walk);
+        for (const option of expression.options) walk.toEnter.push([option, parent]);
         break;
       case 'repeat':
         this.#enterRepeat(expression, 0, parent, walk);
         break;
       case 'reference':
         // Met twice before a byte, it would be met for ever, and add nothing.
-        if (expression.target && walk.isNew(expression, parent)) this.#enter(expression.target, parent, walk);
+        if (expression.target && walk.isNew(expression, parent)) {
+          walk.toEnter.push([expression.target, parent]);
+        }
     }
   }
 
@@ -170,6 +178,7 @@ export class Machine {
     const root = { id: this.#frameCount++, expression, at: 0, parent: null, children: new Map() };
     const walk = new Walk();
     this.#enter(expression, root, walk);
+    this.#enterAll(walk);
     return this.#intern(walk);
   }
 
@@ -185,6 +194,8 @@ type Of<K extends Expression['kind']> = Extract<Expression, { kind: K }>;
 /** What one byte leads to, while it is being found out. */
 class Walk {
   readonly frames = new Set<Frame>();
+  /** What is still to be entered, and where the walk goes on after it. */
+  readonly toEnter: [Expression, Frame][] = [];
   accepts = false;
   /** The bytes that lead to the same. */
   from = 0;

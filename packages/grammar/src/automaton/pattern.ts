@@ -1,10 +1,13 @@
 import { type AST, RegExpParser, RegExpSyntaxError } from '@eslint-community/regexpp';
 import { automatonOf, type Budget } from './automaton.ts';
 import { anyCodePoint, type CodePoints, complement, jsonCharacter } from './characters.ts';
-import { choice, made, type Regular, repeat, sequence } from './regular.ts';
+import { choice, inOrder, made, type Regular, repeat } from './regular.ts';
 
 /** A pattern that cannot be made an automaton; `message` says what of it. */
 export class PatternError extends Error {}
+
+/** Groups within groups: each takes a part of the stack, on every thread that compiles the pattern. */
+const maxNesting = 100;
 
 /**
  * The insides of the JSON strings in which an ECMA-262 regular expression (with the flag `u`) finds a match, which need not
@@ -18,11 +21,11 @@ export function patternLanguage(pattern: string, budget: Budget): Regular {
       const fromStart = isAssertion(elements[0], 'start');
       const toEnd = elements.length > (fromStart ? 1 : 0) && isAssertion(elements.at(-1), 'end');
       const inside = elements.slice(fromStart ? 1 : 0, toEnd ? -1 : undefined);
-      return sequence(
+      return inOrder([
         ...(fromStart ? [] : [anything]),
         ...inside.map((element) => languageOf(element, budget)),
         ...(toEnd ? [] : [anything]),
-      );
+      ]);
     }),
   );
 }
@@ -32,6 +35,9 @@ function characterIn(set: readonly CodePoints[], budget: Budget): Regular {
 }
 
 function parse(pattern: string): AST.Pattern {
+  if (nesting(pattern) > maxNesting) {
+    throw new PatternError(`groups may be nested ${maxNesting} deep at most`);
+  }
   try {
     return new RegExpParser({ ecmaVersion: 2025 }).parsePattern(pattern, 0, pattern.length, {
       unicode: true,
@@ -40,6 +46,17 @@ function parse(pattern: string): AST.Pattern {
     if (error instanceof RegExpSyntaxError) throw new PatternError(error.message);
     throw error;
   }
+}
+
+/** How deep groups go, told without the parser, which itself goes as deep as they do. */
+function nesting(pattern: string): number {
+  let [depth, deepest] = [0, 0];
+  // Brackets are characters like others behind a backslash, and in a class.
+  for (const [bracket] of pattern.matchAll(/\\.|\[(?:\\.|[^\]\\])*|[()]/gs)) {
+    if (bracket === '(') deepest = Math.max(deepest, ++depth);
+    else if (bracket === ')') depth--;
+  }
+  return deepest;
 }
 
 function isAssertion(element: AST.Element | undefined, kind: 'start' | 'end'): boolean {
@@ -73,7 +90,7 @@ function languageOf(element: AST.Element, budget: Budget): Regular {
 
 function group({ alternatives }: AST.Group | AST.CapturingGroup, budget: Budget): Regular {
   return choice(
-    alternatives.map(({ elements }) => sequence(...elements.map((element) => languageOf(element, budget)))),
+    alternatives.map(({ elements }) => inOrder(elements.map((element) => languageOf(element, budget)))),
   );
 }
 

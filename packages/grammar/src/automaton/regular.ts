@@ -13,7 +13,9 @@ const utf8 = new TextEncoder();
 
 export const byte = (from: number, to = from): Regular => ({ kind: 'byte', from, to });
 export const made = (automaton: Automaton): Regular => ({ kind: 'automaton', automaton });
-export const sequence = (...parts: Regular[]): Regular => ({ kind: 'sequence', parts });
+export const sequence = (...parts: Regular[]): Regular => inOrder(parts);
+/** The same for as many as a pattern or a text has; as arguments they would overflow the stack. */
+export const inOrder = (parts: readonly Regular[]): Regular => ({ kind: 'sequence', parts });
 export const choice = (options: readonly Regular[]): Regular => ({ kind: 'choice', options });
 export const repeat = (part: Regular, min: number, max: number): Regular => ({
   kind: 'repeat',
@@ -22,6 +24,5 @@ export const repeat = (part: Regular, min: number, max: number): Regular => ({
   max,
 });
 export const optional = (part: Regular): Regular => repeat(part, 0, 1);
-export const literal = (value: string): Regular =>
-  sequence(...Array.from(utf8.encode(value), (b) => byte(b)));
+export const literal = (value: string): Regular => inOrder(Array.from(utf8.encode(value), (b) => byte(b)));
 export const empty: Regular = sequence();

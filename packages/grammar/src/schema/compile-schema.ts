@@ -31,6 +31,8 @@ export class SchemaCompiler {
   readonly #root: unknown;
   readonly #rootPlace: SchemaPlace;
   readonly #referenced = new Map<string, Reference>();
+  /** What is referred to and not compiled yet: within one another, a long chain of them would overflow the stack. */
+  readonly #pending: (() => void)[] = [];
   #schemas = 0;
 
   constructor(root: unknown, place: SchemaPlace, budget: Budget) {
@@ -40,7 +42,17 @@ export class SchemaCompiler {
     this.anyValue.target = choice(anyTypes.map((type) => this.#ofType({}, type, place, 0)));
   }
 
-  /** JSON texts of the values that `schema` allows, or some of them. Throws `RequestError` for what is not supported. */
+  /** The whole schema: see `compile`. */
+  compileRoot(): Expression {
+    const grammar = this.compile(this.#root, this.#rootPlace);
+    for (const compileNext of this.#pending) compileNext();
+    return grammar;
+  }
+
+  /**
+   * JSON texts of the values that `schema` allows, or some of them; what it refers to is compiled after it. Throws
+   * `RequestError` for what is not supported.
+   */
   compile(schema: unknown, place: SchemaPlace, depth = 0): Expression {
     if (++this.#schemas > maxSchemas)
       throw place.unsupported(`there may be at most ${maxSchemas} schemas in one`);
@@ -104,7 +116,9 @@ export class SchemaCompiler {
     if (known) return known;
     const made = reference();
     this.#referenced.set(name, made);
-    made.target = this.compile(schema, this.#rootPlace.at(...keys));
+    this.#pending.push(() => {
+      made.target = this.compile(schema, this.#rootPlace.at(...keys));
+    });
     return made;
   }
 

@@ -43,6 +43,24 @@ describe('GrammarChecks', () => {
     expect(order.indexOf('lone')).toBeLessThanOrEqual(1);
   });
 
+  it('fails the one check that its thread dies of, and compiles those of others', async () => {
+    // Not even a grammar: what no request can come to stands for what nobody foresaw.
+    const deadly = checks.check('acme', { type: 'json_schema' } as GrammarSource, 'schema');
+    const others = ['b', 'c', 'd'].map((tenant) => checks.check(tenant, strings(72), 'schema'));
+    await expect(deadly).rejects.toMatchObject({ name: 'ServerError' });
+    expect(await Promise.allSettled(others)).toEqual(others.map(() => ({ status: 'fulfilled' })));
+  });
+
+  it.each([101, 40_000])('refuses a pattern of %d groups within each other, and names it', async (depth) => {
+    const pattern = `^${'('.repeat(depth)}a${')'.repeat(depth)}$`;
+    const schema = { type: 'object', properties: { a: { type: 'string', pattern } } };
+    await expect(checks.check('acme', { type: 'json_schema', schema }, 's')).rejects.toMatchObject({
+      name: 'RequestError',
+      message: expect.stringContaining('groups may be nested 100 deep at most'),
+      param: 's.properties.a.pattern',
+    });
+  });
+
   it('fails what is under way where its thread is lost, and compiles again after that', async () => {
     const lost = checks.check('acme', strings(71), 'schema');
     await Promise.all([expect(lost).rejects.toMatchObject({ name: 'ServerError' }), checks.close()]);

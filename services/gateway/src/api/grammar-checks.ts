@@ -17,8 +17,8 @@ export class GrammarChecks {
   readonly #results = new Map<string, Promise<Refusal | null>>();
   /** By tenant, what it asked for last, while that is under way: its next one waits for it. */
   readonly #tails = new Map<string, Promise<unknown>>();
-  /** What the thread has not answered yet; it answers in order. */
-  readonly #asked: PromiseWithResolvers<Refusal | null>[] = [];
+  /** What the thread has not answered yet; it answers in order, so that it is at the first one. */
+  readonly #asked: Asked[] = [];
   #thread: Worker | null = null;
 
   /** Throws `RequestError` as `compileGrammar`, `ServerError` where compiling itself fails. */
@@ -54,7 +54,10 @@ export class GrammarChecks {
 
   /** What is under way fails with `ServerError`. */
   async close(): Promise<void> {
-    await this.#thread?.terminate();
+    const thread = this.#thread;
+    this.#thread = null;
+    for (const { answer } of this.#asked.splice(0)) answer.reject(failure(new Error('the server stops')));
+    await thread?.terminate();
   }
 
   #inTurn(tenant: string, given: string): Promise<Refusal | null> {
@@ -70,9 +73,9 @@ export class GrammarChecks {
   }
 
   #ask(given: string): Promise<Refusal | null> {
-    this.#thread ??= this.#start();
     const answer = Promise.withResolvers<Refusal | null>();
-    this.#asked.push(answer);
+    this.#asked.push({ given, answer });
+    this.#thread ??= this.#start();
     this.#thread.postMessage(given);
     return answer.promise;
   }
@@ -80,15 +83,26 @@ export class GrammarChecks {
   #start(): Worker {
     const thread = new Worker(new URL('./grammar-thread.ts', import.meta.url));
     let cause: unknown;
-    thread.on('message', (refusal: Refusal | null) => this.#asked.shift()?.resolve(refusal));
+    thread.on('message', (refusal: Refusal | null) => this.#asked.shift()?.answer.resolve(refusal));
     thread.on('error', (error) => {
       cause = error;
     });
     thread.on('exit', () => {
-      this.#thread = null;
-      const error = new ServerError('the schema could not be compiled', { cause });
-      for (const { reject } of this.#asked.splice(0)) reject(error);
+      if (this.#thread !== thread) return;
+      // Whatever it was at has ended it; the others are somebody else's, and another thread compiles them.
+      this.#asked.shift()?.answer.reject(failure(cause));
+      this.#thread = this.#asked.length > 0 ? this.#start() : null;
+      for (const { given } of this.#asked) this.#thread?.postMessage(given);
     });
     return thread;
   }
+}
+
+interface Asked {
+  readonly given: string;
+  readonly answer: PromiseWithResolvers<Refusal | null>;
+}
+
+function failure(cause: unknown): ServerError {
+  return new ServerError('the schema could not be compiled', { cause });
 }
