@@ -84,6 +84,20 @@ describe('compileGrammar', () => {
     budget.mockRestore();
   });
 
+  it('names the part that has too many places for a text to be at', () => {
+    const names = (count: number) => Array.from({ length: count }, (_, i) => `p${i}`);
+    const nulls = (count: number, required: string[] = []) =>
+      object(Object.fromEntries(names(count).map((name) => [name, { type: 'null' }])), { required });
+    expect(refusal(nulls(1000))).toBe(null);
+    expect(refusal(nulls(1001))).toBe('s.properties');
+    expect(refusal(nulls(1500, ['p700']))).toBe(null);
+    expect(refusal(nulls(1500, ['p7']))).toBe('s.properties');
+    expect(refusal({ type: 'array', items: { anyOf: [nulls(500), nulls(400)] } })).toBe(null);
+    expect(refusal({ type: 'array', items: { anyOf: [nulls(500), nulls(600)] } })).toBe('s.items.anyOf');
+    expect(refusal({ anyOf: names(1100).map((name) => ({ const: name })) })).toBe('s.anyOf');
+    expect(refusal({ enum: names(1100) })).toBe(null);
+  });
+
   it('refuses schemas that are too many, too deep or too long', () => {
     expect(refusal({ const: 'x'.repeat(100_001) })).toBe('s');
     const deep = (depth: number): object => (depth === 0 ? {} : { type: 'array', items: deep(depth - 1) });

@@ -60,8 +60,10 @@ function compileJson(source: JsonGrammar, place: SchemaPlace, allowance: Allowan
       param,
     );
   }
-  const grammar = new SchemaCompiler(schema, place, allowance.budget).compileRoot();
+  const compiler = new SchemaCompiler(schema, place, allowance.budget);
+  const grammar = compiler.compileRoot();
   if (!prune(grammar)) throw place.invalid('no value of finite size fits this schema');
+  compiler.checkAlternatives();
   return grammar;
 }
 

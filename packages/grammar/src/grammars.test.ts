@@ -72,6 +72,42 @@ describe('the texts of a grammar', () => {
     expect(ended).toBeGreaterThan(20);
   });
 
+  it('are the objects with all required properties and any of the others, in order', () => {
+    const names = ['a', 'b', 'c'];
+    const subsets = Array.from({ length: 8 }, (_, bits) => names.filter((_, i) => (bits >> i) & 1));
+    const takes = (schema: object, text: string) => {
+      const matcher = matcherOf(source(schema));
+      try {
+        for (const byte of Buffer.from(text)) matcher.accept(byte + 3);
+        return allowedTokens(matcher, size).includes(2);
+      } catch {
+        return false;
+      }
+    };
+    for (const required of subsets) {
+      for (const additionalProperties of [false, { type: 'null' }]) {
+        const properties = Object.fromEntries(names.map((name) => [name, { type: 'null' }]));
+        const schema = { type: 'object', properties, required, additionalProperties };
+        for (const present of subsets) {
+          const whole = required.every((name) => present.includes(name));
+          const text = (all: readonly string[]) => `{${all.map((name) => `"${name}":null`).join(', ')}}`;
+          expect(takes(schema, text(present)), text(present)).toBe(whole);
+          const more = text([...present, 'x', 'y']);
+          expect(takes(schema, more), more).toBe(whole && additionalProperties !== false);
+          if (present.length > 1) expect(takes(schema, text(present.toReversed()))).toBe(false);
+        }
+      }
+    }
+  });
+
+  it('may leave out any of as many properties as a schema may have', () => {
+    const names = Array.from({ length: 1000 }, (_, i) => [`p${i}`, { type: 'null' }] as const);
+    const properties = Object.fromEntries(names);
+    const matcher = matcherOf(source({ type: 'object', properties, additionalProperties: { type: 'null' } }));
+    for (const byte of Buffer.from('{"p0":null, "p1": null,"p900":null,"x":null}')) matcher.accept(byte + 3);
+    expect(matcher.mask.onlyEnd).toBe(true);
+  });
+
   it('are restored by their tokens, at every position, with the same tokens to come', () => {
     const property = fc.property(anySchema, fc.nat(), (schema, seed) => {
       if (!fitsSomething(schema)) return;

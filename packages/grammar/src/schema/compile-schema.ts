@@ -1,6 +1,8 @@
+import { RequestError } from '@baton/errors';
 import { automatonOf, type Budget } from '../automaton/automaton.ts';
 import { anyInteger, anyNumber, type Bound, BoundsError, numbersBetween } from '../automaton/numbers.ts';
 import { automaton, choice, type Expression, type Reference, reference, text } from '../expression.ts';
+import { walkFirstByte } from '../machine.ts';
 import { arrayExpression } from './arrays.ts';
 import {
   annotations,
@@ -20,6 +22,8 @@ import { bounds, oneOfTexts, stringExpression } from './strings.ts';
 /** Schemas within one schema, each time one is met; bounds what compiling can take. */
 const maxSchemas = 5000;
 const maxDepth = 100;
+/** What looking for ambiguous alternatives may take, in places of the walk. */
+const maxPlaces = 200_000;
 /** Decimal places of numbers with bounds. */
 const decimalPlaces = 6;
 
@@ -33,6 +37,7 @@ export class SchemaCompiler {
   readonly #referenced = new Map<string, Reference>();
   /** What is referred to and not compiled yet: within one another, a long chain of them would overflow the stack. */
   readonly #pending: (() => void)[] = [];
+  readonly #alternatives: { readonly options: Expression; readonly place: SchemaPlace }[] = [];
   #schemas = 0;
 
   constructor(root: unknown, place: SchemaPlace, budget: Budget) {
@@ -47,6 +52,23 @@ export class SchemaCompiler {
     const grammar = this.compile(this.#root, this.#rootPlace);
     for (const compileNext of this.#pending) compileNext();
     return grammar;
+  }
+
+  /**
+   * Throws `RequestError` for alternatives that begin alike and are too many for the walk, which otherwise a worker finds while
+   * it generates, and cannot say where. What comes to be ambiguous further on is left to it. To be called of a pruned grammar.
+   */
+  checkAlternatives(): void {
+    let left = maxPlaces;
+    for (const { options, place } of this.#alternatives) {
+      if (left <= 0) return;
+      try {
+        left -= walkFirstByte(options);
+      } catch (error) {
+        if (!(error instanceof RequestError)) throw error;
+        throw place.unsupported('too many of these begin alike; an enum takes many values');
+      }
+    }
   }
 
   /**
@@ -97,15 +119,17 @@ export class SchemaCompiler {
       }
       case 'oneOf':
         checkDisjoint(listOf(schema, 'oneOf', place), this.#root, place.at('oneOf'), this.budget);
-        return this.#alternatives(schema, 'oneOf', place, depth);
+        return this.#choiceOf(schema, 'oneOf', place, depth);
       case 'anyOf':
-        return this.#alternatives(schema, 'anyOf', place, depth);
+        return this.#choiceOf(schema, 'anyOf', place, depth);
     }
   }
 
-  #alternatives(schema: SchemaObject, keyword: string, place: SchemaPlace, depth: number): Expression {
-    const options = listOf(schema, keyword, place);
-    return choice(options.map((option, i) => this.compile(option, place.at(keyword, i), depth + 1)));
+  #choiceOf(schema: SchemaObject, keyword: string, place: SchemaPlace, depth: number): Expression {
+    const list = listOf(schema, keyword, place);
+    const options = choice(list.map((option, i) => this.compile(option, place.at(keyword, i), depth + 1)));
+    this.#alternatives.push({ options, place: place.at(keyword) });
+    return options;
   }
 
   /** Compiled once for each pointer, however often it is referred to, and also from within itself. */

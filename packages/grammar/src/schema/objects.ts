@@ -1,5 +1,6 @@
 import type { Automaton, Budget } from '../automaton/automaton.ts';
 import { automaton, choice, type Expression, repeat, sequence, text } from '../expression.ts';
+import { maxFrames } from '../machine.ts';
 import type { SchemaCompiler } from './compile-schema.ts';
 import { isObject, type SchemaObject } from './keywords.ts';
 import type { SchemaPlace } from './schema-place.ts';
@@ -35,6 +36,7 @@ export function objectExpression(
       : compiler.compile(additionalProperties ?? true, place.at('additionalProperties'), depth + 1);
     return { member: member(text(JSON.stringify(name)), value), required: required.includes(name) };
   });
+  checkOptional(list, place.at('properties'));
   const further =
     others === false
       ? null
@@ -49,21 +51,38 @@ export function objectExpression(
   return sequence(text('{'), members(list, further), text('}'));
 }
 
-/** From the last one to the first: what may follow where nothing is there yet, and where something is. */
+/**
+ * From the last one to the first: what may come where a member must (`rest`), and where one has just ended (`next`). Each
+ * optional property that may come next is one place that the text may be at.
+ */
 function members(properties: readonly Property[], further: Expression | null): Expression {
-  let [first, next]: [Expression, Expression] = [nothing, nothing];
-  if (further) {
-    next = repeat(sequence(comma, further), 0, Number.POSITIVE_INFINITY);
-    first = choice([nothing, sequence(further, next)]);
-  }
+  let next = further ? repeat(sequence(comma, further), 0, Number.POSITIVE_INFINITY) : nothing;
+  let rest = further ? sequence(further, next) : choice([]);
+  let mayEnd = true;
   for (const { member, required } of properties.toReversed()) {
-    const [here, after] = [sequence(member, next), sequence(comma, member, next)];
-    first = required ? here : choice([here, first]);
-    next = required ? after : choice([after, next]);
+    const here = sequence(member, next);
+    rest = required ? here : choice([here, rest]);
+    mayEnd &&= !required;
+    next = mayEnd ? choice([sequence(comma, rest), nothing]) : sequence(comma, rest);
   }
-  return first;
+  return mayEnd ? choice([rest, nothing]) : rest;
 }
 
+/** Throws where more properties may come next than a walk can tell apart. */
+function checkOptional(properties: readonly Property[], place: SchemaPlace): void {
+  let inRow = 0;
+  for (const { required } of properties) {
+    inRow = required ? 0 : inRow + 1;
+    if (inRow > maxOptional) {
+      throw place.unsupported(
+        `at most ${maxOptional} properties in a row may be optional; let some between them be required`,
+      );
+    }
+  }
+}
+
+/** Fewer than a `Machine` takes, since what comes after them and the end are places too. */
+const maxOptional = maxFrames - 24;
 const nothing = sequence();
 
 /** What may stand between the quotes of a property's name. */
