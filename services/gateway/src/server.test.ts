@@ -44,6 +44,13 @@ describe('errors', () => {
     ['an unknown response', () => request('/v1/responses/resp_1'), 404, 'response_not_found', 'response_id'],
     ['a broken URL', () => request('/v1/models/%ff'), 400, 'invalid_request', null],
     ['text that is not JSON', () => post('/v1/completions', '{"model"'), 400, 'invalid_json', null],
+    [
+      'JSON that is nested too deep',
+      () => post('/v1/responses', `{"model":"${model}","input":${'['.repeat(300)}${']'.repeat(300)}}`),
+      400,
+      'invalid_json',
+      null,
+    ],
     ['no body', () => post('/v1/completions', ''), 400, 'invalid_json', null],
     [
       'another content type',

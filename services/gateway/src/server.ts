@@ -18,6 +18,7 @@ import {
   LogController,
 } from 'fastify';
 import { GrammarChecks } from './api/grammar-checks.ts';
+import { refuseTooDeep } from './api/nesting.ts';
 import { requireScope } from './auth/access.ts';
 import { checkOrigin } from './auth/origins.ts';
 import type { Documents } from './documents.ts';
@@ -150,6 +151,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     reply.header('x-request-id', request.id);
     requestIds.set(request.raw, request.id);
   });
+  app.addHook('preValidation', async (request) => refuseTooDeep(request.body, 'the body'));
   app.addHook('onClose', observeGateway({ queue, fleet, sockets: () => app.websocketServer.clients }));
   app.decorateRequest('access', null);
   app.removeContentTypeParser('text/plain');

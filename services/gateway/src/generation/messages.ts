@@ -1,6 +1,7 @@
 import { RequestError } from '@baton/errors';
 import type { ChatMessage, ToolCallFormat } from '@baton/hymba/tokenizer';
 import type { Item } from '../api/items.ts';
+import { isTooDeep } from '../api/nesting.ts';
 import type { ServedModel } from '../served-model.ts';
 
 /** A message as the chat template gets it. */
@@ -87,10 +88,11 @@ function callsFrom(items: readonly Item[], from: number): Call[] {
   return calls;
 }
 
-/** Arguments as an object, which is what templates expect; text that is no JSON stays text. */
+/** Arguments as an object, which is what templates expect; text that is no JSON, or too deep to be written again, stays text. */
 function parsed(args: string): unknown {
   try {
-    return JSON.parse(args);
+    const value: unknown = JSON.parse(args);
+    return isTooDeep(value) ? args : value;
   } catch {
     return args;
   }

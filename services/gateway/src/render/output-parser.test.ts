@@ -4,6 +4,7 @@ import { OutputParser, parseOutput } from './output-parser.ts';
 
 const rules = { open: '<toolcall>', close: '</toolcall>', names: ['add', 'now'] };
 const parse = (text: string) => parseOutput(text, rules, true);
+const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
 const add = { kind: 'call', name: 'add', arguments: '{"a":1}' };
 
 describe('parseOutput', () => {
@@ -51,6 +52,11 @@ describe('parseOutput', () => {
       'what is no JSON as text',
       'a <toolcall>{"name</toolcall> b',
       [{ kind: 'text', text: 'a <toolcall>{"name</toolcall> b' }],
+    ],
+    [
+      'what is nested too deep to be written again as text',
+      `<toolcall>{"name":"add","arguments":{"a":${deep}}}</toolcall>`,
+      [{ kind: 'text', text: `<toolcall>{"name":"add","arguments":{"a":${deep}}}</toolcall>` }],
     ],
   ])('reads %s', (_, text, parts) => {
     expect(parse(text)).toEqual(parts);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isTooDeep } from '../api/nesting.ts';
 
 /** How calls are told from text in a generation's output. A job carries it, so that every gateway reads the output alike. */
 export const toolCallRules = z.strictObject({
@@ -145,7 +146,8 @@ function callsIn(body: string, names: readonly string[]): OutputPart[] | null {
 
 function jsonOf(text: string): unknown {
   try {
-    return JSON.parse(text);
+    const value: unknown = JSON.parse(text);
+    return isTooDeep(value) ? undefined : value;
   } catch {
     return undefined;
   }

@@ -1,5 +1,6 @@
 import { outcomeOf, RequestError } from '@baton/errors';
 import type { WebSocket } from '@fastify/websocket';
+import { refuseTooDeep } from '../api/nesting.ts';
 import { asBatonError, errorBody } from '../errors.ts';
 
 /** Bytes that may wait in a socket's buffer before its log, or what the client sends, is read on. */
@@ -39,6 +40,7 @@ export function readFrame(data: Buffer, isBinary: boolean): Record<string, unkno
   } catch {
     throw new RequestError('invalid_json', 'the frame is not JSON');
   }
+  refuseTooDeep(value, 'the frame');
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new RequestError('invalid_type', 'the frame must be a JSON object, sent as text');
   }

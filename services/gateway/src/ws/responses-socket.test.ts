@@ -111,6 +111,7 @@ describe('the responses socket', () => {
     const { socket, send, until } = await connect();
     const refused: [unknown, string, string | null][] = [
       ['{', 'invalid_json', null],
+      [`{"type":"response.steer","input":${'['.repeat(9000)}${']'.repeat(9000)}}`, 'invalid_json', null],
       ['[]', 'invalid_type', null],
       [{ type: 'response.cancel' }, 'invalid_value', 'type'],
       [create({ colour: 'red' }), 'unknown_parameter', 'colour'],
