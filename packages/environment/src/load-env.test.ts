@@ -3,7 +3,7 @@ import { ConfigurationError } from '@baton/errors';
 import { describe, expect, it } from 'vitest';
 import { checkAccess } from './check-access.ts';
 import { loadEnv } from './load-env.ts';
-import { variables } from './variables.ts';
+import { type VariableName, variables } from './variables.ts';
 
 describe('loadEnv', () => {
   it('gives defaults, and undefined where there is none', () => {
@@ -29,6 +29,21 @@ describe('loadEnv', () => {
     expect(load).toThrow(ConfigurationError);
     expect(load).toThrow(`${name}=${value}`);
     expect(load).toThrow(reason);
+  });
+
+  it('shows no keys, and no user or password of a URL', () => {
+    const key = '0123456789abcdef'.repeat(4).slice(1);
+    const source = {
+      BATON_SNAPSHOT_KEYS: key,
+      BATON_REDIS_URL: 'http://user:hunter2@host:1',
+      BATON_NATS_URL: 'nats://a:4222,http://user:hunter2@b:4222',
+      BATON_SNAPSHOT_STORE: 'user:hunter2@host:1',
+      BATON_ALLOWED_ORIGINS: 'https://user:hunter2@a.example',
+    };
+    const load = () => loadEnv(source, Object.keys(source) as VariableName[]);
+    expect(load).toThrow(/^BATON_SNAPSHOT_KEYS \(63 characters\) must be keys of 64 hexadecimal digits/);
+    expect(load).toThrow('BATON_REDIS_URL=http://***@host:1 must be a URL that starts with redis://');
+    for (const secret of [key.slice(0, 16), 'user', 'hunter2']) expect(load).not.toThrow(secret);
   });
 
   it('lists every problem at once', () => {

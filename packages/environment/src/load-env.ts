@@ -1,13 +1,14 @@
-import { ConfigurationError } from '@baton/errors';
+import { ConfigurationError, withoutSecrets } from '@baton/errors';
 import type { z } from 'zod';
-import { type VariableName, variables } from './variables.ts';
+import { secretVariables, type VariableName, variables } from './variables.ts';
 
 export type Environment<N extends VariableName> = { readonly [K in N]: z.output<(typeof variables)[K]> };
 
 /**
  * Reads `names` from `source` (a service's `main.ts` passes `process.env`, once, and nobody else reads it).
  * An empty string counts as unset. Throws one `ConfigurationError` that lists every invalid variable, and every
- * `BATON_*` variable that no part of Baton knows, since a misspelt setting must not be ignored in silence.
+ * `BATON_*` variable that no part of Baton knows, since a misspelt setting must not be ignored in silence. It holds no secrets:
+ * whoever reads the logs of a process reads it.
  */
 export function loadEnv<N extends VariableName>(
   source: Readonly<Record<string, string | undefined>>,
@@ -24,11 +25,17 @@ export function loadEnv<N extends VariableName>(
     const raw = source[name] === '' ? undefined : source[name];
     const result = variables[name].safeParse(raw);
     if (result.success) values[name] = result.data;
-    else
-      problems.push(`${name}=${raw ?? ''} ${result.error.issues.map((issue) => issue.message).join(', ')}`);
+    else problems.push(`${shown(name, raw)} ${result.error.issues.map(({ message }) => message).join(', ')}`);
   }
   if (problems.length > 0) throw new ConfigurationError(problems.join('\n'));
   return values as Environment<N>;
+}
+
+/** A variable as messages show it. */
+function shown(name: VariableName, value = ''): string {
+  return secretVariables.has(name)
+    ? `${name} (${value.length} characters)`
+    : `${name}=${withoutSecrets(value)}`;
 }
 
 /** Names the known variable that shares the longest prefix, where one is close. */

@@ -154,3 +154,6 @@ export const variables = {
 } satisfies Record<`BATON_${string}`, z.ZodType>;
 
 export type VariableName = keyof typeof variables;
+
+/** Those whose values no message shows. Of every other one, messages leave out users and passwords of URLs. */
+export const secretVariables: ReadonlySet<VariableName> = new Set(['BATON_SNAPSHOT_KEYS']);

@@ -18,3 +18,4 @@ export {
   StoreFullError,
 } from './errors.ts';
 export { type ErrorCode, errorCodes, type JobOutcome, outcomeOf, outcomes } from './outcomes.ts';
+export { withoutSecrets } from './without-secrets.ts';

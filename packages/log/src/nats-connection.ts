@@ -1,4 +1,4 @@
-import { DependencyError } from '@baton/errors';
+import { DependencyError, withoutSecrets } from '@baton/errors';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 
 /**
@@ -21,6 +21,8 @@ export async function connectNats(url: string, name: string): Promise<NatsConnec
     });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new DependencyError('nats', `NATS at ${url} does not answer: ${reason}`, { cause: error });
+    throw new DependencyError('nats', `NATS at ${withoutSecrets(url)} does not answer: ${reason}`, {
+      cause: error,
+    });
   }
 }

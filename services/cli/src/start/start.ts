@@ -101,7 +101,9 @@ async function bringUp(source: NodeJS.ProcessEnv, stop: StopRequest, fleet: Flee
     say(
       `\nBaton is ready: ${baseUrl} serves ${modelName} to whoever has a key. Ctrl-C stops it. This makes a key, in ${root}:`,
     );
-    say(`\n  npm run baton -- keys create --redis ${redisUrl}`);
+    // One that was given may hold a password, and the command finds it as this one did.
+    const redis = env.BATON_REDIS_URL === undefined ? ` --redis ${redisUrl}` : '';
+    say(`\n  npm run baton -- keys create${redis}`);
     return;
   }
   say(
