@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { ConfigurationError } from '@baton/errors';
 import { describe, expect, it } from 'vitest';
 import { checkAccess } from './check-access.ts';
-import { loadEnv } from './load-env.ts';
+import { checkOption, loadEnv } from './load-env.ts';
 import { type VariableName, variables } from './variables.ts';
 
 describe('loadEnv', () => {
@@ -19,6 +19,10 @@ describe('loadEnv', () => {
     ['BATON_PORT', '80800', 'between 0 and 65535'],
     ['BATON_PORT', '8080x', 'whole number'],
     ['BATON_REDIS_URL', 'localhost:6379', 'redis://'],
+    ['BATON_REDIS_URL', 'redis://localhost:6379/abc', 'number of a database if in anything: redis://'],
+    ['BATON_REDIS_URL', 'redis://localhost:6379/1/2', 'number of a database'],
+    ['BATON_REDIS_URL', 'redis://localhost:6379/-1', 'number of a database'],
+    ['BATON_SNAPSHOT_STORE', 'rediss://localhost/one', 'number of a database'],
     ['BATON_NATS_URL', 'http://localhost:4222', 'nats://'],
     ['BATON_LOG_LEVEL', 'loud', 'trace, debug'],
     ['BATON_ALLOWED_ORIGINS', 'https://a.example,https://b.example/path', 'origins such as'],
@@ -29,6 +33,26 @@ describe('loadEnv', () => {
     expect(load).toThrow(ConfigurationError);
     expect(load).toThrow(`${name}=${value}`);
     expect(load).toThrow(reason);
+  });
+
+  it.each(['redis://host', 'redis://host/', 'redis://user:hunter2@host:6379/15', 'rediss://host?db=3'])(
+    'takes %s for a Redis and for a store in one',
+    (url) => {
+      const env = loadEnv({ BATON_REDIS_URL: url, BATON_SNAPSHOT_STORE: url }, [
+        'BATON_REDIS_URL',
+        'BATON_SNAPSHOT_STORE',
+      ]);
+      expect(env).toEqual({ BATON_REDIS_URL: url, BATON_SNAPSHOT_STORE: url });
+    },
+  );
+
+  it('checks options of commands as the variables that they stand for', () => {
+    expect(() => checkOption('--redis', 'redis://:hunter2@host/x', 'BATON_REDIS_URL')).toThrow(
+      new ConfigurationError(
+        '--redis redis://***@host/x must end in the number of a database if in anything: redis://host:6379/0',
+      ),
+    );
+    expect(() => checkOption('--redis', 'redis://:hunter2@host/1', 'BATON_REDIS_URL')).not.toThrow();
   });
 
   it('shows no keys, and no user or password of a URL', () => {

@@ -25,10 +25,20 @@ export function loadEnv<N extends VariableName>(
     const raw = source[name] === '' ? undefined : source[name];
     const result = variables[name].safeParse(raw);
     if (result.success) values[name] = result.data;
-    else problems.push(`${shown(name, raw)} ${result.error.issues.map(({ message }) => message).join(', ')}`);
+    else problems.push(`${shown(name, raw)} ${reasons(result.error)}`);
   }
   if (problems.length > 0) throw new ConfigurationError(problems.join('\n'));
   return values as Environment<N>;
+}
+
+/** Throws `ConfigurationError` for what a command was given with `option` and the variable `name` could not be. */
+export function checkOption(option: string, value: string, name: VariableName): void {
+  const { error } = variables[name].safeParse(value);
+  if (error) throw new ConfigurationError(`${option} ${withoutSecrets(value)} ${reasons(error)}`);
+}
+
+function reasons({ issues }: z.ZodError): string {
+  return issues.map(({ message }) => message).join(', ');
 }
 
 /** A variable as messages show it. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type Check, redisUrl, snapshotStoreUrl, urlOf } from './urls.ts';
 
 const wholeNumber = (min: number, max: number) =>
   z
@@ -7,13 +8,11 @@ const wholeNumber = (min: number, max: number) =>
     .transform(Number)
     .refine((n) => n >= min && n <= max, `must be between ${min} and ${max}`);
 
-const url = (...protocols: string[]) =>
-  z
-    .string()
-    .refine(
-      (value) => URL.canParse(value) && protocols.includes(new URL(value).protocol),
-      `must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`,
-    );
+const checked = (problemOf: Check) =>
+  z.string().check(({ value, issues }) => {
+    const message = problemOf(value);
+    if (message !== null) issues.push({ code: 'custom', input: value, message });
+  });
 
 const text = z.string().min(1, 'must not be empty');
 
@@ -45,10 +44,10 @@ export const variables = {
   BATON_MODEL_NAME: text.optional(),
   /** Where converted models, logs and the data of locally started servers live. */
   BATON_DATA_DIR: text.default('.baton'),
-  /** Redis that holds the queue. Unset: `npm start` starts one of its own. */
-  BATON_REDIS_URL: url('redis:', 'rediss:').optional(),
+  /** Redis that holds the queue; the number of a database may end it. Unset: `npm start` starts one of its own. */
+  BATON_REDIS_URL: checked(redisUrl).optional(),
   /** NATS with JetStream that holds the token logs. Unset: `npm start` starts one of its own. */
-  BATON_NATS_URL: url('nats:', 'tls:').optional(),
+  BATON_NATS_URL: checked(urlOf('nats:', 'tls:')).optional(),
   /** Who may use the gateway: whoever has a key of `baton keys`, or anybody, which it then allows on loopback alone. */
   BATON_AUTH: z.enum(['none', 'keys'], 'must be none or keys').default('none'),
   /** Origins whose web pages may use the gateway, with commas between. Unset: none. */
@@ -100,7 +99,7 @@ export const variables = {
   /** Prompt and output tokens of one tenant in a minute. Unset: no limit. */
   BATON_TENANT_TOKENS: wholeNumber(1, 1_000_000_000).optional(),
   /** Where snapshots of running sessions are kept: redis://…, s3://…, or file:///folder that all workers see. Unset: BATON_REDIS_URL. */
-  BATON_SNAPSHOT_STORE: url('redis:', 'rediss:', 's3:', 'file:').optional(),
+  BATON_SNAPSHOT_STORE: checked(snapshotStoreUrl).optional(),
   /** Keys of 32 bytes, in hexadecimal, that encrypt snapshots: the first one what is written, all what is read. Unset: not encrypted. */
   BATON_SNAPSHOT_KEYS: z
     .string()

@@ -75,6 +75,19 @@ describe('GenerationQueue', () => {
     expect(outages[0]).toMatchObject({ dependency: 'redis', retryable: true });
   });
 
+  it('stays in the database that its URL names, and fails where there is none', async () => {
+    await expect(GenerationQueue.open(`${redis.url}/99`)).rejects.toMatchObject({
+      name: 'ConfigurationError',
+      message: expect.stringMatching(
+        /^Redis at 127.0.0.1:\d+ refuses the database that its URL names: .*out of range/,
+      ),
+    });
+    const other = await GenerationQueue.open(`${redis.url}/1`);
+    await queue.add(newJob());
+    expect((await other.counts()).waiting).toBe(0);
+    await other.close();
+  });
+
   it('names the server that does not answer, without its password', async () => {
     const opening = GenerationQueue.open('redis://user:secret@127.0.0.1:9');
     await expect(opening).rejects.toThrow(DependencyError);

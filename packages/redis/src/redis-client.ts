@@ -1,4 +1,4 @@
-import { DependencyError } from '@baton/errors';
+import { ConfigurationError, DependencyError } from '@baton/errors';
 import { Redis, type RedisOptions } from 'ioredis';
 
 /** Reports each outage of one Redis once, however many failed attempts to reconnect it takes. */
@@ -18,6 +18,13 @@ export class RedisHealth {
     return new DependencyError('redis', `Redis at ${this.#host} does not answer: ${reason}`, { cause });
   }
 
+  /** Redis answers, and will not go to the database that the URL names. */
+  refusedDatabase({ message }: Error): ConfigurationError {
+    return new ConfigurationError(
+      `Redis at ${this.#host} refuses the database that its URL names: ${message}; name one that it has, as in redis://host:6379/0`,
+    );
+  }
+
   failed(cause: unknown): void {
     if (this.#reported) return;
     this.#reported = true;
@@ -31,7 +38,8 @@ export class RedisHealth {
 
 /**
  * Connects to Redis and stays connected: after the first success it reconnects for ever, and reports an outage to
- * `health`. Throws `DependencyError` where Redis does not answer now.
+ * `health`. Throws `DependencyError` where Redis does not answer now, `ConfigurationError` where it does not have the database
+ * that the URL names: ioredis would go on in database 0.
  */
 export async function connectRedis(
   url: string,
@@ -57,10 +65,19 @@ export async function connectRedis(
     client.disconnect();
     throw health.unavailable(refusal ?? error);
   }
+  if (isRefusalOf(refusal, 'select')) {
+    client.disconnect();
+    throw health.refusedDatabase(refusal);
+  }
   client
     .on('error', (error) => health.failed(error))
     .on('reconnecting', () => health.failed(new Error('the connection was lost')))
     .on('ready', () => health.recovered());
   client.off('error', remember);
   return client;
+}
+
+/** Whether Redis refused this command; ioredis notes which one it was. */
+function isRefusalOf(error: unknown, command: string): error is Error {
+  return error instanceof Error && (error as { command?: { name?: string } }).command?.name === command;
 }

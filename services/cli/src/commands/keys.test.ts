@@ -47,6 +47,11 @@ it.each([
   [['create', '--tenant', 'Acme Inc'], 'lower-case letters'],
   [['create', '--scope', 'root'], 'Allowed choices are inference, admin'],
   [['list', '--redis', 'redis://127.0.0.1:1'], 'Redis at 127.0.0.1:1 does not answer'],
+  [
+    ['list', '--redis', 'redis://:hunter2@127.0.0.1:1/abc'],
+    '--redis redis://***@127.0.0.1:1/abc must end in',
+  ],
+  [['list', '--redis', 'nonsense'], '--redis nonsense must be a URL'],
 ])('says what is wrong with %j', async (args, problem) => {
   expect(await keys(...args)).toMatchObject({ code: 1, stderr: expect.stringContaining(problem) });
 });

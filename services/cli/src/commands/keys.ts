@@ -1,4 +1,4 @@
-import { loadEnv } from '@baton/environment';
+import { checkOption, loadEnv } from '@baton/environment';
 import { ConfigurationError } from '@baton/errors';
 import { type ApiKey, ApiKeys, type Scope, scopes } from '@baton/keys';
 import { tenantName, tenantTag } from '@baton/protocol';
@@ -78,6 +78,7 @@ async function revoke(id: ApiKey['id'], { redis }: RedisOption): Promise<void> {
 }
 
 async function withKeys<T>(given: string | undefined, use: (keys: ApiKeys) => Promise<T>): Promise<T> {
+  if (given !== undefined) checkOption('--redis', given, 'BATON_REDIS_URL');
   const url = given ?? loadEnv(process.env, ['BATON_REDIS_URL']).BATON_REDIS_URL;
   if (url === undefined) {
     throw new ConfigurationError(

@@ -1,4 +1,4 @@
-import { loadEnv } from '@baton/environment';
+import { checkOption, loadEnv } from '@baton/environment';
 import { ConfigurationError } from '@baton/errors';
 import { type PageEntry, SnapshotRefusal } from '@baton/snapshot';
 import { Command } from 'commander';
@@ -29,6 +29,7 @@ interface Options {
 
 async function inspect(session: string, { tenant, store }: Options): Promise<void> {
   const env = loadEnv(process.env, ['BATON_SNAPSHOT_STORE', ...snapshotVariables, 'BATON_REDIS_URL']);
+  if (store !== undefined) checkOption('--store', store, 'BATON_SNAPSHOT_STORE');
   const url =
     store ?? env.BATON_SNAPSHOT_STORE ?? env.BATON_REDIS_URL ?? runningServers(process.env).redisUrl;
   const snapshot = await readStoredSnapshot(url, env, { tenant, session }).catch((error: unknown) => {
