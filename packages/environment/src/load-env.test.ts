@@ -23,6 +23,18 @@ describe('loadEnv', () => {
     ['BATON_REDIS_URL', 'redis://localhost:6379/1/2', 'number of a database'],
     ['BATON_REDIS_URL', 'redis://localhost:6379/-1', 'number of a database'],
     ['BATON_SNAPSHOT_STORE', 'rediss://localhost/one', 'number of a database'],
+    ['BATON_SNAPSHOT_STORE', 'file://x/y', 'names the machine x: a folder is file:///path'],
+    ['BATON_SNAPSHOT_STORE', 'file:y', 'file:///path'],
+    ['BATON_SNAPSHOT_STORE', 'file:///a%2Fb', '%2F'],
+    ['BATON_SNAPSHOT_STORE', 'file:///a?b', '%3F'],
+    ['BATON_SNAPSHOT_STORE', 's3://', 'must name a bucket: a bucket is s3://bucket/prefix?endpoint='],
+    ['BATON_SNAPSHOT_STORE', 's3:///prefix', 'must name a bucket'],
+    ['BATON_SNAPSHOT_STORE', 's3://s3.example:9000/bucket', 'has a port where the bucket belongs'],
+    ['BATON_SNAPSHOT_STORE', 's3://bucket?endpoint=nonsense', 'an endpoint with http:// or https://'],
+    ['BATON_SNAPSHOT_STORE', 's3://bucket?endpoint=', 'an endpoint with http:// or https://'],
+    ['BATON_SNAPSHOT_STORE', 's3://bucket?region=eu/1', 'names no region'],
+    ['BATON_SNAPSHOT_STORE', 's3://bucket?region=eu&region=us', 'asks for region twice'],
+    ['BATON_SNAPSHOT_STORE', 's3://bucket#prefix', 'has a #'],
     ['BATON_NATS_URL', 'http://localhost:4222', 'nats://'],
     ['BATON_LOG_LEVEL', 'loud', 'trace, debug'],
     ['BATON_ALLOWED_ORIGINS', 'https://a.example,https://b.example/path', 'origins such as'],
@@ -45,6 +57,31 @@ describe('loadEnv', () => {
       expect(env).toEqual({ BATON_REDIS_URL: url, BATON_SNAPSHOT_STORE: url });
     },
   );
+
+  it.each([
+    'file:///var/lib/baton',
+    'file://localhost/var/lib/baton',
+    's3://bucket',
+    's3://my.bucket-1/a/b?region=eu-central-1',
+    's3://bucket/a?endpoint=http%3A%2F%2F127.0.0.1%3A9000&region=us-east-1',
+  ])('takes %s for a store', (url) => {
+    expect(loadEnv({ BATON_SNAPSHOT_STORE: url }, ['BATON_SNAPSHOT_STORE'])).toEqual({
+      BATON_SNAPSHOT_STORE: url,
+    });
+  });
+
+  it.each([
+    [
+      's3://bucket?endpiont=https://hunter2.example',
+      's3://bucket?endpiont=*** asks for endpiont, and may for endpoint',
+    ],
+    ['s3://key:hunter2@bucket/prefix', 's3://***@bucket/prefix must not hold credentials'],
+    ['s3://bucket?endpoint=https://key:hunter2@s3.example', 's3://***@s3.example must not hold credentials'],
+  ])('says what is wrong with the store %s and no secret of it', (url, problem) => {
+    const load = () => loadEnv({ BATON_SNAPSHOT_STORE: url }, ['BATON_SNAPSHOT_STORE']);
+    expect(load).toThrow(`BATON_SNAPSHOT_STORE=${problem}`);
+    expect(load).not.toThrow('hunter2');
+  });
 
   it('checks options of commands as the variables that they stand for', () => {
     expect(() => checkOption('--redis', 'redis://:hunter2@host/x', 'BATON_REDIS_URL')).toThrow(

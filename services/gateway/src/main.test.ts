@@ -118,6 +118,8 @@ describe('the gateway process', () => {
     ['BATON_AUTH=keys', { BATON_HOST: '0.0.0.0' }],
     ['NATS at nats://127.0.0.1:1', { BATON_NATS_URL: 'nats://127.0.0.1:1' }],
     ['Redis at 127.0.0.1:1', { BATON_REDIS_URL: 'redis://127.0.0.1:1' }],
+    ['BATON_SNAPSHOT_STORE=file://x/y', { BATON_SNAPSHOT_STORE: 'file://x/y' }],
+    ['BATON_SNAPSHOT_STORE=s3://', { BATON_SNAPSHOT_STORE: 's3://' }],
     ['/nowhere/config.json', { BATON_MODEL: '/nowhere' }],
   ])('says in one line what is wrong with %s', async (named, env) => {
     const { exited, output } = start(env);

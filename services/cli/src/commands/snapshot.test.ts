@@ -104,3 +104,12 @@ it('says what is missing', async () => {
   const { stdout } = await inspect(['--tenant', 'acme', 'resp_1']);
   expect(stdout).toContain('1 of its pages are gone');
 });
+
+it('says what is wrong with the place it is to look at', async () => {
+  expect(
+    await runBaton(['snapshot', 'inspect', '--store', 's3://bucket?endpiont=x', 'resp_1'], folder),
+  ).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('baton: --store s3://bucket?endpiont=*** asks for endpiont'),
+  });
+});
