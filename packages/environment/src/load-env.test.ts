@@ -58,6 +58,14 @@ describe('loadEnv', () => {
     },
   );
 
+  it('takes several servers of NATS, each by its URL', () => {
+    const load = (url: string) => loadEnv({ BATON_NATS_URL: url }, ['BATON_NATS_URL']).BATON_NATS_URL;
+    const several = 'nats://a:4222,tls://user:hunter2@b:4222';
+    expect(load(several)).toBe(several);
+    expect(() => load('nats://a:4222,b:4222')).toThrow('must be a URL that starts with nats:// or tls://');
+    expect(() => load('nats://a:4222,')).toThrow('must be a URL');
+  });
+
   it.each([
     'file:///var/lib/baton',
     'file://localhost/var/lib/baton',

@@ -8,6 +8,18 @@ export const urlOf =
       ? null
       : `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`;
 
+const isNats = urlOf('nats:', 'tls:');
+
+/** One server or several, with commas between: any of them leads to the others. */
+export function natsUrls(value: string): string | null {
+  return (
+    value
+      .split(',')
+      .map(isNats)
+      .find((problem) => problem !== null) ?? null
+  );
+}
+
 const isRedis = urlOf('redis:', 'rediss:');
 
 export function redisUrl(value: string): string | null {

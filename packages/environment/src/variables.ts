@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Check, redisUrl, snapshotStoreUrl, urlOf } from './urls.ts';
+import { type Check, natsUrls, redisUrl, snapshotStoreUrl } from './urls.ts';
 
 const wholeNumber = (min: number, max: number) =>
   z
@@ -46,8 +46,8 @@ export const variables = {
   BATON_DATA_DIR: text.default('.baton'),
   /** Redis that holds the queue; the number of a database may end it. Unset: `npm start` starts one of its own. */
   BATON_REDIS_URL: checked(redisUrl).optional(),
-  /** NATS with JetStream that holds the token logs. Unset: `npm start` starts one of its own. */
-  BATON_NATS_URL: checked(urlOf('nats:', 'tls:')).optional(),
+  /** NATS with JetStream that holds the token logs; of a cluster, several of its servers with commas between. Unset: `npm start` starts one of its own. */
+  BATON_NATS_URL: checked(natsUrls).optional(),
   /** Who may use the gateway: whoever has a key of `baton keys`, or anybody, which it then allows on loopback alone. */
   BATON_AUTH: z.enum(['none', 'keys'], 'must be none or keys').default('none'),
   /** Origins whose web pages may use the gateway, with commas between. Unset: none. */

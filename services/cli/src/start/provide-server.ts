@@ -1,3 +1,4 @@
+import { withoutSecrets } from '@baton/errors';
 import {
   confirmAtTerminal,
   findServer,
@@ -22,7 +23,7 @@ export async function provideServer(
   say: (line: string) => void,
 ): Promise<string> {
   if (givenUrl !== undefined) {
-    say(`${name}: using ${new URL(givenUrl).host}`);
+    say(`${name}: using ${withoutSecrets(givenUrl)}`);
     return givenUrl;
   }
   const source = await findServer(name, { confirm: confirmAtTerminal(), say });
