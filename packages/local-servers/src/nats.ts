@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { askPort } from './ask-port.ts';
 import { type LocalServer, type ServerKind, type StartOptions, startServer } from './local-server.ts';
 
-function nats(): ServerKind {
+function nats(more: readonly string[]): ServerKind {
   const serverName = `baton-${randomUUID()}`;
   return {
     name: 'nats-server',
@@ -11,6 +11,7 @@ function nats(): ServerKind {
     args: ({ host, port, dataDir }) => [
       ...['--addr', host, '--port', String(port), '--name', serverName],
       ...['--jetstream', '--store_dir', dataDir],
+      ...more,
     ],
     async isReady(port) {
       const answer = await askPort(port, '', (text) => text.includes('\r\n'));
@@ -22,7 +23,7 @@ function nats(): ServerKind {
   };
 }
 
-/** Starts a NATS server with JetStream on a file store. See `startServer` for what it throws. */
-export function startNats(options: StartOptions): Promise<LocalServer> {
-  return startServer(nats(), options);
+/** Starts a NATS server with JetStream on a file store, with `args` besides. See `startServer` for what it throws. */
+export function startNats(options: StartOptions, args: readonly string[] = []): Promise<LocalServer> {
+  return startServer(nats(args), options);
 }

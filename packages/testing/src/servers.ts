@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type LocalServer, startNats, startRedis } from '@baton/local-servers';
+import { type LocalServer, type StartOptions, startNats, startRedis } from '@baton/local-servers';
 
 /** A real server on a free port, with its data in a temporary folder. */
 export interface TestServer {
@@ -39,9 +39,10 @@ export async function startTestServers(): Promise<TestServers> {
 }
 
 export const startTestRedis = (): Promise<TestServer> => startTestServer(startRedis);
-export const startTestNats = (): Promise<TestServer> => startTestServer(startNats);
+export const startTestNats = (...args: string[]): Promise<TestServer> =>
+  startTestServer((options) => startNats(options, args));
 
-async function startTestServer(start: typeof startRedis): Promise<TestServer> {
+async function startTestServer(start: (options: StartOptions) => Promise<LocalServer>): Promise<TestServer> {
   const dataDir = await mkdtemp(join(tmpdir(), 'baton-test-'));
   const removeData = () => rm(dataDir, { recursive: true, force: true });
   let server: LocalServer;
