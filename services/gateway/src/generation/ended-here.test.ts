@@ -51,7 +51,7 @@ describe('a generation that its gateway ends is counted once', () => {
     await bench.log.appendQueued(job);
     const logger = gateway.server.app.log;
     const queue = { has: async () => true, refusal: async () => 'it cannot be read' };
-    const looking = { log: bench.log, queue, logger } as unknown as Gateway;
+    const looking = { log: bench.log, queue, logger, snapshots: null } as unknown as Gateway;
     for (let i = 0; i < 2; i++) expect(await reconcile(looking, job.id)).toBe(true);
     expect((await bench.log.read(job.id))?.terminal).toMatchObject({ code: 'server_error' });
     expect(metrics.counted('baton.generations')).toEqual({ server_error: 1 });
