@@ -42,7 +42,7 @@ export interface SnapshotsOptions {
 /** Times to live are an hour at least. */
 const renewMs = 600_000;
 /** How often a save is tried whose pages others take away. */
-const attempts = 3;
+const attempts = 5;
 
 /** Encodes states into a store and back, on the thread that it is called on. */
 export class Snapshots implements SnapshotService {
@@ -87,13 +87,15 @@ export class Snapshots implements SnapshotService {
 
   async #saveOnTop(ref: SessionRef, state: SessionState, tokens: readonly number[]) {
     const count = tokensOf(state);
-    const known = this.#known.get(keyOf(ref)) ?? { version: await this.#behind(ref, count), pages: [] };
-    const saved = await this.#put(ref, state, tokens, known);
-    if (saved) return saved;
-    // Its owner of before had a save on its way when this one took over.
-    const again = await this.#put(ref, state, tokens, { ...known, version: await this.#behind(ref, count) });
-    if (!again) throw new SnapshotRefusal('foreign_session', 'another worker stores this session, too');
-    return again;
+    let known = this.#known.get(keyOf(ref)) ?? { version: await this.#behind(ref, count), pages: [] };
+    for (let attempt = 1; ; attempt++) {
+      const saved = await this.#put(ref, state, tokens, known);
+      if (saved) return saved;
+      if (attempt === attempts)
+        throw new SnapshotRefusal('foreign_session', 'another worker stores this session, too');
+      // Its owner of before had saves on their way when this one took over.
+      known = { ...known, version: await this.#behind(ref, count) };
+    }
   }
 
   /** Null where another version than the known one is stored. */

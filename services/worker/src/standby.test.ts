@@ -29,6 +29,7 @@ describe('Standby', () => {
     });
     stopped.catch(() => {});
     await bench.tokensLogged(job, 20);
+    await expect.poll(() => bench.isStored(job)).toBe(true);
     const saves: SaveResult[] = [];
     const states = bench.statesOf(engine, { every: 8, onSave: (_, result) => saves.push(result) });
     const standby = await Standby.start(job.id, { log: bench.log, engine, states });
@@ -52,7 +53,7 @@ describe('Standby', () => {
     const [{ epoch, tokens, text }, expected] = [await bench.stateOf(job), await bench.undisturbed()];
     expect({ epoch, tokens, text }).toEqual({ epoch: 2, tokens: expected.tokens, text: expected.text });
     // Also the first, although the former owner has stored since the next one restored.
-    expect(new Set(saves.map(({ kind }) => kind))).toEqual(new Set(['saved']));
+    expect(saves.filter(({ kind }) => kind !== 'saved')).toEqual([]);
   });
 
   it('stands by with a state that its owner has stored since the log was read', async () => {
