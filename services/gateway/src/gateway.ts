@@ -5,6 +5,7 @@ import type { SnapshotStore } from '@baton/snapshot';
 import type { FastifyBaseLogger } from 'fastify';
 import type { GrammarChecks } from './api/grammar-checks.ts';
 import type { Documents } from './documents.ts';
+import type { Tokenisation } from './generation/tokenisation.ts';
 import type { RateLimits } from './limits/rate-limits.ts';
 import type { RunningTasks } from './running-tasks.ts';
 import type { ServedModel } from './served-model.ts';
@@ -58,6 +59,7 @@ export const defaultGatewaySettings: GatewaySettings = {
 export interface Gateway {
   readonly model: ServedModel;
   readonly grammars: GrammarChecks;
+  readonly tokenisation: Tokenisation;
   readonly log: TokenLog;
   readonly queue: GenerationQueue;
   /** What gateways remember beside the logs. */

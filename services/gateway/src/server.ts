@@ -25,6 +25,7 @@ import type { Documents } from './documents.ts';
 import { answerBrokenRequest, asBatonError, errorBody, installErrorHandling, noteRefusal } from './errors.ts';
 import { defaultGatewaySettings, type Gateway, type GatewaySettings } from './gateway.ts';
 import { startSweeping } from './generation/reconcile.ts';
+import { Tokenisation } from './generation/tokenisation.ts';
 import type { RateLimits } from './limits/rate-limits.ts';
 import { observeGateway } from './record.ts';
 import { adminRoutes } from './routes/admin.ts';
@@ -114,6 +115,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   const requestIds = new WeakMap<IncomingMessage, string>();
   const tasks = new RunningTasks();
   const grammars = new GrammarChecks();
+  const tokenisation = new Tokenisation(model.tokenizer);
   const fleet = new FleetWatch(log.connection, {
     onLost: ({ worker, silentMs }) => {
       queue.takeBack(worker).then(
@@ -133,6 +135,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   const gateway: Gateway = {
     model,
     grammars,
+    tokenisation,
     log,
     queue,
     documents,
@@ -211,7 +214,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
       await stopSweeping();
       await tasks.settle(settings.disconnectGraceMs + tidyUpMs);
       fleet.close();
-      await grammars.close();
+      await Promise.all([grammars.close(), tokenisation.close()]);
     },
   };
 }

@@ -30,6 +30,29 @@ describe.each(Object.entries(checkpoints))('%s', (name, dir) => {
     );
   });
 
+  it('tells by its length alone how many tokens a text has at least', async () => {
+    const tokenizer = await loadTokenizer(dir);
+    const longest = tokenizer.tokenText(
+      Array.from({ length: tokenizer.size }, (_, id) => id).toSorted(
+        (a, b) => tokenizer.tokenText(b).length - tokenizer.tokenText(a).length,
+      )[0] ?? 0,
+    );
+    expect(tokenizer.fewestTokens('x'.repeat(1000))).toBeGreaterThan(20);
+    const texts = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 200 }),
+      fc
+        .constantFrom(' ', '▁', '<s>', '漢', '👩‍👩‍👧', 'e\u0301', '\u0000', longest)
+        .map((text) => text.repeat(100)),
+    );
+    fc.assert(
+      fc.property(texts, (text) => {
+        const tokens = tokenizer.encode(text, { addSpecialTokens: false });
+        expect(tokenizer.fewestTokens(text)).toBeLessThanOrEqual(tokens.length);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   it('decodes any tokens as the tokenizer library does', async () => {
     const tokenizer = await loadTokenizer(dir);
     const library = new HubTokenizer(
@@ -176,6 +199,38 @@ describe('with a changed copy of a checkpoint', () => {
     const ids = sequence.encode('the cat  été 👩‍👩‍👧');
     expect(metaspace.decode(ids)).toBe(sequence.decode(ids));
     expect(metaspace.fingerprint).not.toBe(sequence.fingerprint);
+  });
+
+  it.each<[string, (tokenizer: ReturnType<typeof JSON.parse>) => void]>([
+    ['a normaliser drops characters', (t) => void t.normalizer.normalizers.push({ type: 'StripAccents' })],
+    [
+      'a normaliser joins characters',
+      (t) => {
+        t.normalizer.normalizers.push({ type: 'Replace', pattern: { String: '\n\n' }, content: '\n' });
+      },
+    ],
+    [
+      'spaces between words are dropped',
+      (t) => {
+        t.pre_tokenizer = { type: 'WhitespaceSplit' };
+      },
+    ],
+    [
+      'one token hides whatever is unknown',
+      (t) => {
+        t.model.byte_fallback = false;
+      },
+    ],
+    [
+      'a special token takes the spaces beside it',
+      (t) => {
+        t.added_tokens[1].lstrip = true;
+      },
+    ],
+  ])('does not tell the fewest tokens of a text where %s', async (_, edit) => {
+    expect((await loadTokenizer(dir)).fewestTokens('aaaa')).toBe(1);
+    await change('tokenizer.json', edit);
+    expect((await loadTokenizer(dir)).fewestTokens('aaaa')).toBe(0);
   });
 
   it.each<[string, () => Promise<unknown>, Partial<CheckpointError>]>([

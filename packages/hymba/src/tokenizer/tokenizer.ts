@@ -3,6 +3,7 @@ import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { chatRenderer, type RenderChat } from './chat-template.ts';
 import { Detokenizer } from './detokenizer.ts';
 import { readTokenizerFiles, type TokenizerFiles } from './files.ts';
+import { longestToken } from './longest-token.ts';
 import { type BytesRule, bytesOf, bytesRule, type TokenTable } from './token-table.ts';
 import { type ToolCallFormat, toolCallFormat } from './tool-calls.ts';
 
@@ -23,6 +24,9 @@ export class Tokenizer implements TokenTable {
   readonly renderChat: RenderChat;
   /** How the model calls tools; null where its chat template has no place for them. */
   readonly toolCalls: ToolCallFormat | null;
+  /** What it was made of, and another one like it can be made of, on another thread. */
+  readonly files: TokenizerFiles;
+  readonly #longest: number | null;
   readonly #hub: HubTokenizer;
   readonly #addBos: boolean | null;
   readonly #rule: BytesRule;
@@ -31,6 +35,8 @@ export class Tokenizer implements TokenTable {
 
   constructor(files: TokenizerFiles) {
     const { tokenizer, tokenizerFile: file, config, generation, model } = files;
+    this.files = files;
+    this.#longest = longestToken(files);
     this.#hub = hubTokenizer(files);
     const { vocab } = tokenizer.model;
     const ids = Array.isArray(vocab) ? vocab.keys() : Object.values(vocab);
@@ -68,6 +74,11 @@ export class Tokenizer implements TokenTable {
     if (!postProcess || bos === null) return ids;
     if (ids[0] === bos) return ids[1] === bos ? ids.slice(1) : ids;
     return this.#addBos ? [bos, ...ids] : ids;
+  }
+
+  /** How many tokens a text has at least, told by its length alone: 0 where this vocabulary does not let it be told. */
+  fewestTokens({ length }: string): number {
+    return this.#longest === null ? 0 : Math.ceil(length / this.#longest);
   }
 
   /** The text of whole sequences of tokens; what is no UTF-8 comes out as U+FFFD. */

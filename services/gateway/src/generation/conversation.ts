@@ -11,7 +11,7 @@ import { readResponseEcho } from '../render/response-object.ts';
 import type { ServedModel } from '../served-model.ts';
 import { type Conversation, readConversation } from './conversation-store.ts';
 import { type TurnMessage, turnMessages } from './messages.ts';
-import { chatPrompt, templateTools } from './prompt.ts';
+import { chatPrompt, templateTokens, templateTools } from './prompt.ts';
 import { sharedPrefix } from './shared-prefix.ts';
 import { findResponse, readResponse, responseOfItem } from './stored-responses.ts';
 
@@ -36,21 +36,21 @@ export interface TurnInput {
 }
 
 /** The prompt of a turn after `history`. Throws `RequestError` for what the model's chat template has no place for. */
-export function renderTurn(
-  model: ServedModel,
+export async function renderTurn(
+  gateway: TenantGateway,
   { items, instructions, tools }: TurnInput,
   history: readonly TurnMessage[] = [],
-): Turn {
+): Promise<Turn> {
   const system = instructions === null ? [] : [{ role: 'system', content: instructions }];
-  const messages = [...system, ...history, ...newMessages(model, items)];
-  const prompt = chatPrompt(messages, tools, model);
-  return { prompt, parent: null, ...sharedPrefix(prompt, messages, tools, model) };
+  const messages = [...system, ...history, ...newMessages(gateway.model, items)];
+  const prompt = await chatPrompt(gateway, messages, tools, 'input');
+  return { prompt, parent: null, ...(await sharedPrefix(gateway, prompt, messages, tools)) };
 }
 
 /** The prompt of a turn after the response `previousId`. Throws `RequestError` or `NotFoundError` where it cannot be continued. */
 export async function nextTurn(gateway: TenantGateway, previousId: string, turn: TurnInput): Promise<Turn> {
   const past = await readPast(gateway, previousId);
-  return goOn(gateway, past, turn) ?? renderTurn(gateway.model, turn, await historyOf(gateway, past));
+  return (await goOn(gateway, past, turn)) ?? renderTurn(gateway, turn, await historyOf(gateway, past));
 }
 
 /** The prompt of a turn after what a conversation holds. */
@@ -60,11 +60,11 @@ export async function conversationTurn(
   turn: TurnInput,
 ): Promise<Turn> {
   const state = head === null ? null : await findResponse(gateway, head);
-  const next = state?.job ? goOn(gateway, { state, job: state.job }, turn) : null;
+  const next = state?.job ? await goOn(gateway, { state, job: state.job }, turn) : null;
   return (
     next ??
     renderTurn(
-      gateway.model,
+      gateway,
       turn,
       newMessages(
         gateway.model,
@@ -78,15 +78,16 @@ export async function conversationTurn(
  * A turn whose prompt begins with the tokens of the one before as they were run, never tokenised again, so that its state can
  * be gone on from; null where instructions or tools are others, so that the prompt begins differently.
  */
-function goOn({ model }: TenantGateway, { state, job }: Past, turn: TurnInput): Turn | null {
+async function goOn(gateway: TenantGateway, { state, job }: Past, turn: TurnInput): Promise<Turn | null> {
   requestSpan()?.addLinks(linksTo(state.traces.request, { [attributes.link]: 'previous_turn' }));
   const { instructions, tools, tool_calls, generate } = readResponseEcho(job);
   const sameBeginning =
     instructions === turn.instructions &&
     isDeepStrictEqual(templateTools(tool_calls ? tools : []), templateTools(turn.tools));
-  const suffix = turnSuffix(model, state, turn);
-  if (!sameBeginning || !generate || !suffix) return null;
+  if (!sameBeginning || !generate) return null;
   const before = [...job.prompt, ...state.tokens];
+  const suffix = await turnSuffix(gateway, state, before.length, turn);
+  if (!suffix) return null;
   const { shared_prefix } = job;
   const parent = { id: job.id, tokens: before.length };
   return { prompt: [...before, ...suffix], parent, ...(shared_prefix && { shared_prefix }) };
@@ -124,22 +125,27 @@ async function historyOf(gateway: TenantGateway, { state, job }: Past): Promise<
 }
 
 /**
- * What the chat template puts behind an assistant's text where a turn follows, as tokens; null for a template that does
- * not let it be told. The end of the turn is left out where the response has it already.
+ * What the chat template puts behind an assistant's text where a turn follows, as tokens; null for a template that does not let
+ * it be told. `before` tokens come before it. The end of the turn is left out where the response has it already.
  */
-function turnSuffix(model: ServedModel, { tokens }: LogState, { items, tools }: TurnInput): number[] | null {
-  const { tokenizer } = model;
+async function turnSuffix(
+  gateway: TenantGateway,
+  { tokens }: LogState,
+  before: number,
+  { items, tools }: TurnInput,
+): Promise<number[] | null> {
+  const { model } = gateway;
   const mark = randomUUID();
-  const before = [
+  const messages = [
     { role: 'user', content: '.' },
     { role: 'assistant', content: mark },
+    ...newMessages(model, items),
   ];
-  const messages = [...before, ...newMessages(model, items)];
-  const parts = tokenizer.renderChat(messages, { tools: templateTools(tools) }).split(mark);
+  const parts = model.tokenizer.renderChat(messages, { tools: templateTools(tools) }).split(mark);
   const [, after] = parts;
   if (parts.length !== 2 || after === undefined) return null;
-  const suffix = tokenizer.encode(after, { addSpecialTokens: false });
+  const suffix = await templateTokens(gateway, after, 'input', before);
   const last = tokens.at(-1);
-  const ended = last !== undefined && tokenizer.eosTokenIds.includes(last) && suffix[0] === last;
+  const ended = last !== undefined && model.tokenizer.eosTokenIds.includes(last) && suffix[0] === last;
   return ended ? suffix.slice(1) : suffix;
 }

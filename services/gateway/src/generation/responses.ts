@@ -101,7 +101,7 @@ async function responseJob(
     ? await conversationTurn(gateway, conversation, turn)
     : body.previous_response_id
       ? await nextTurn(gateway, body.previous_response_id, turn)
-      : renderTurn(model, turn);
+      : await renderTurn(gateway, turn);
   const withLogprobs = body.include?.includes('message.output_text.logprobs') ?? false;
   const maxTokens = generate ? body.max_output_tokens : 0;
   const sampling = resolveSampling(

@@ -1,7 +1,7 @@
 import type { ChatMessage } from '@baton/hymba/tokenizer';
 import type { GenerationJob } from '@baton/protocol';
 import type { ToolDefinition } from '../api/tools.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { TenantGateway } from '../gateway.ts';
 import { templateTools } from './prompt.ts';
 
 /** Fewer tokens are prefilled as fast as their state is fetched. */
@@ -11,12 +11,12 @@ const fewest = 64;
  * How many tokens `prompt` begins with that are of the system's messages and tools, and so may begin many conversations: what
  * the chat template writes in front of any user's first word. Left out where they are few.
  */
-export function sharedPrefix(
+export async function sharedPrefix(
+  { model: { tokenizer }, tenant, tokenisation }: TenantGateway,
   prompt: readonly number[],
   messages: readonly ChatMessage[],
   tools: readonly ToolDefinition[],
-  { tokenizer }: ServedModel,
-): Pick<GenerationJob, 'shared_prefix'> {
+): Promise<Pick<GenerationJob, 'shared_prefix'>> {
   const others = messages.findIndex(({ role }) => role !== 'system');
   const system = others < 0 ? messages : messages.slice(0, others);
   if (system.length + tools.length === 0) return {};
@@ -25,7 +25,8 @@ export function sharedPrefix(
   ) as [string, string];
   const text = one.slice(0, commonLength(one, other));
   // The last of these tokens may be another in the prompt, where it reaches into what the user says.
-  const shared = commonLength(tokenizer.encode(text, { addSpecialTokens: false }), prompt);
+  const [tokens = []] = await tokenisation.encode(tenant, [text], { addSpecialTokens: false });
+  const shared = commonLength(tokens, prompt);
   return shared < fewest ? {} : { shared_prefix: shared };
 }
 

@@ -79,8 +79,8 @@ async function chatJobs(
     gateway,
   );
   const messages = body.messages.map((message, i) => chatMessage(message, model, `messages[${i}]`));
-  const prompt = chatPrompt(messages, tools, model);
-  const shared = sharedPrefix(prompt, messages, tools, model);
+  const prompt = await chatPrompt(gateway, messages, tools, 'messages');
+  const shared = await sharedPrefix(gateway, prompt, messages, tools);
   const echo: ChatEcho = { tool_calls: rules };
   const maxTokens = body.max_completion_tokens ?? body.max_tokens;
   const sampling = resolveSampling(

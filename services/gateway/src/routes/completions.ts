@@ -10,7 +10,7 @@ import type { Gateway, TenantGateway } from '../gateway.ts';
 import { finish } from '../generation/follow.ts';
 import { leave } from '../generation/leave.ts';
 import { type Origin, originOf } from '../generation/origin.ts';
-import { plainPrompt, requireModel } from '../generation/prompt.ts';
+import { plainPrompts, requireModel } from '../generation/prompt.ts';
 import { startAll } from '../generation/submit.ts';
 import type { CompletionHead } from '../render/completion-head.ts';
 import {
@@ -72,8 +72,9 @@ export function completionRoutes(app: FastifyInstance, gateway: Gateway): void {
 async function completionJobs(
   body: CompletionRequest,
   { id, created_at, seed }: Origin,
-  { model, tenant, grammars }: TenantGateway,
+  gateway: TenantGateway,
 ): Promise<{ head: CompletionHead; jobs: GenerationJob[] }> {
+  const { model, tenant, grammars } = gateway;
   requireModel(body.model, model);
   const choices = body.n ?? 1;
   if (body.prompt.length * choices > maxChoices) {
@@ -86,9 +87,13 @@ async function completionJobs(
   const schemaParam = 'response_format.json_schema.schema';
   const grammar = grammarOf(body.response_format, schemaParam);
   if (grammar) await grammars.check(tenant, grammar, schemaParam);
-  const jobs = body.prompt.flatMap((given, p) => {
-    const param = body.prompt.length === 1 ? 'prompt' : `prompt[${p}]`;
-    const prompt = plainPrompt(given, param, model);
+  const given = body.prompt.map((prompt, p) => ({
+    prompt,
+    param: body.prompt.length === 1 ? 'prompt' : `prompt[${p}]`,
+  }));
+  const prompts = await plainPrompts(gateway, given);
+  const jobs = given.flatMap(({ prompt: asked, param }, p) => {
+    const prompt = prompts[p] ?? [];
     const sampling = resolveSampling(
       body,
       {
@@ -103,7 +108,7 @@ async function completionJobs(
       prompt,
       model,
     );
-    const echo: CompletionEcho = { prompt_text: body.echo ? promptText(given, model) : '' };
+    const echo: CompletionEcho = { prompt_text: body.echo ? promptText(asked, model) : '' };
     return Array.from(
       { length: choices },
       (_, choice): GenerationJob => ({
