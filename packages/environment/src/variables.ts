@@ -133,8 +133,10 @@ export const variables = {
   BATON_LOG_MAX_AGE_HOURS: wholeNumber(1, 8760).default(24),
   /** Largest request body and WebSocket message, in bytes. */
   BATON_BODY_LIMIT: wholeNumber(1024, 268_435_456).default(4_194_304),
-  /** WebSockets that a gateway serves at once before it sends new ones elsewhere. */
+  /** WebSockets and event streams (SSE) that a gateway serves at once before it sends new ones elsewhere. */
   BATON_SOCKET_LIMIT: wholeNumber(1, 1_000_000).default(10_000),
+  /** WebSockets and event streams of one tenant that a gateway serves at once. Best below BATON_SOCKET_LIMIT. */
+  BATON_TENANT_STREAMS: wholeNumber(1, 1_000_000).default(1000),
   /** Seconds a client that went away has to come back, before what nobody could read again is cancelled. */
   BATON_DISCONNECT_GRACE: wholeNumber(0, 3600).default(5),
   /** Seconds a stopping gateway waits for its connections before it drops them. */

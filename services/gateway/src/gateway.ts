@@ -7,6 +7,7 @@ import type { GrammarChecks } from './api/grammar-checks.ts';
 import type { Documents } from './documents.ts';
 import type { Tokenisation } from './generation/tokenisation.ts';
 import type { RateLimits } from './limits/rate-limits.ts';
+import type { StreamPlaces } from './limits/stream-places.ts';
 import type { RunningTasks } from './running-tasks.ts';
 import type { ServedModel } from './served-model.ts';
 
@@ -31,8 +32,10 @@ export interface GatewaySettings {
   readonly sweepEveryMs: number;
   /** Whether traces hold what clients ask and models say. */
   readonly captureContent: boolean;
-  /** WebSockets at once. */
+  /** WebSockets and event streams at once. */
   readonly socketLimit: number;
+  /** Those of one tenant. */
+  readonly tenantStreams: number;
   /** How long a client that went away has to come back, before what nobody could read again is cancelled. */
   readonly disconnectGraceMs: number;
   /** How often an idle connection hears from the gateway. */
@@ -51,6 +54,7 @@ export const defaultGatewaySettings: GatewaySettings = {
   sweepEveryMs: 10_000,
   captureContent: false,
   socketLimit: 10_000,
+  tenantStreams: 1000,
   disconnectGraceMs: 5000,
   keepAliveMs: 15_000,
 };
@@ -69,6 +73,7 @@ export interface Gateway {
   readonly rateLimits: RateLimits | null;
   /** Where the workers keep states; null where nobody keeps any. */
   readonly snapshots: SnapshotStore | null;
+  readonly streams: StreamPlaces;
   readonly settings: GatewaySettings;
   readonly logger: FastifyBaseLogger;
   readonly tasks: RunningTasks;

@@ -250,6 +250,52 @@ describe('too many sockets', () => {
     first.close();
   });
 
+  it.each([
+    [{ tenantStreams: 1 }, 429, 'rate_limit_exceeded'],
+    [{ socketLimit: 1 }, 503, 'overloaded'],
+  ])(
+    'are counted together with event streams, which are refused before they begin: %o',
+    async (limits, status, code) => {
+      const small = await bench.startGateway(limits);
+      const ask = (path: string, body?: object) =>
+        fetch(`${small.url}/v1/${path}`, {
+          ...(body && { method: 'POST', body: JSON.stringify({ model, ...body }) }),
+          headers: { 'content-type': 'application/json' },
+        });
+      const { id } = (await (await ask('responses', { input: 'hi' })).json()) as { id: string };
+      const streams: [string, object?][] = [
+        [`responses/${id}?stream=true`],
+        ['responses', { input: 'hi', stream: true }],
+        ['completions', { prompt: 'hi', stream: true }],
+        ['chat/completions', { messages: [{ role: 'user', content: 'hi' }], stream: true }],
+      ];
+      const socket = new WebSocket(`${small.url.replace('http', 'ws')}/v1/responses`);
+      await new Promise((resolve) => socket.once('open', resolve));
+      let runs = 0;
+      bench.script = async (...given) => {
+        runs++;
+        await answer(...given);
+      };
+      for (const stream of streams) {
+        const refused = await ask(...stream);
+        expect([refused.status, await refused.json()]).toMatchObject([status, { error: { code } }]);
+      }
+      expect(runs).toBe(0);
+      // What is no stream needs no place.
+      expect((await ask('completions', { prompt: 'hi' })).status).toBe(200);
+      socket.close();
+      for (const stream of streams) {
+        await expect
+          .poll(async () => {
+            const answered = await ask(...stream);
+            await answered.text();
+            return answered.status;
+          })
+          .toBe(200);
+      }
+    },
+  );
+
   it('hold so many requests each, and no longer ones', async () => {
     bench.script = waitForCancel;
     const small = await bench.startGateway({ bodyLimit: 2 * 1024 * 1024 });

@@ -27,6 +27,7 @@ import { defaultGatewaySettings, type Gateway, type GatewaySettings } from './ga
 import { startSweeping } from './generation/reconcile.ts';
 import { Tokenisation } from './generation/tokenisation.ts';
 import type { RateLimits } from './limits/rate-limits.ts';
+import { StreamPlaces } from './limits/stream-places.ts';
 import { observeGateway } from './record.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { chatCompletionRoutes } from './routes/chat-completions.ts';
@@ -142,6 +143,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
     fleet,
     rateLimits: options.rateLimits ?? null,
     snapshots: options.snapshots ?? null,
+    streams: new StreamPlaces(settings.socketLimit, settings.tenantStreams),
     settings,
     logger: app.log,
     tasks,

@@ -47,6 +47,7 @@ export async function startBench({
     BATON_PORT: String(port),
     BATON_QUEUE_LIMIT: '100000',
     BATON_TENANT_GENERATIONS: '100000',
+    BATON_TENANT_STREAMS: '100000',
     ...(profileDir && { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileDir}` }),
   });
   await gateway.ready();

@@ -18,7 +18,7 @@ import { toolUse } from '../generation/tool-use.ts';
 import { type ChatEcho, chatChunks, chatCompletion, chatUsageChunk } from '../render/chat.ts';
 import type { CompletionHead } from '../render/completion-head.ts';
 import type { ServedModel } from '../served-model.ts';
-import { clientSignal, sendFrames } from '../sse.ts';
+import { clientSignal, sendFrames, takeStreamPlace } from '../sse.ts';
 import { completionFrames } from './completion-frames.ts';
 import { traced } from './traced.ts';
 
@@ -35,6 +35,7 @@ export function chatCompletionRoutes(app: FastifyInstance, gateway: Gateway): vo
         return { body, origin, ...(await chatJobs(body, origin, gateway)) };
       });
       const signal = clientSignal(reply, stopping);
+      if (body.stream) takeStreamPlace(gateway, reply);
       const generations = await startAll(gateway, jobs, origin);
       try {
         return await withSpan('deliver', {}, async () => {

@@ -20,7 +20,7 @@ import {
   completionUsageChunk,
 } from '../render/completions.ts';
 import type { ServedModel } from '../served-model.ts';
-import { clientSignal, sendFrames } from '../sse.ts';
+import { clientSignal, sendFrames, takeStreamPlace } from '../sse.ts';
 import { completionFrames } from './completion-frames.ts';
 import { traced } from './traced.ts';
 
@@ -43,6 +43,7 @@ export function completionRoutes(app: FastifyInstance, gateway: Gateway): void {
       });
       const choicesPerPrompt = body.n ?? 1;
       const signal = clientSignal(reply, stopping);
+      if (body.stream) takeStreamPlace(gateway, reply);
       const generations = await startAll(gateway, jobs, origin);
       try {
         return await withSpan('deliver', {}, async () => {

@@ -1,4 +1,4 @@
-import { OverloadedError, RequestError } from '@baton/errors';
+import { RequestError } from '@baton/errors';
 import { withSpan } from '@baton/telemetry';
 import type { FastifyInstance } from 'fastify';
 import { pageQuery } from '../api/page-query.ts';
@@ -6,7 +6,7 @@ import { parseRequest } from '../api/parse-request.ts';
 import { responseRequest } from '../api/response-request.ts';
 import { retrieveQuery } from '../api/resume-query.ts';
 import { accessOf } from '../auth/access.ts';
-import { noteRefusal } from '../errors.ts';
+import { asBatonError, noteRefusal } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { cancelGeneration } from '../generation/cancel.ts';
 import { deleteResponse } from '../generation/delete-response.ts';
@@ -20,7 +20,7 @@ import { recordResume } from '../record.ts';
 import { inputItems } from '../render/input-items.ts';
 import type { ResponseEvent } from '../render/response-events.ts';
 import { responseObject } from '../render/response-object.ts';
-import { clientSignal, sendFrames, sseFrame } from '../sse.ts';
+import { clientSignal, sendFrames, sseFrame, takeStreamPlace } from '../sse.ts';
 import { serveResponsesSocket } from '../ws/responses-socket.ts';
 import { traced } from './traced.ts';
 
@@ -32,6 +32,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
     traced(gateway, async (request, reply, gateway) => {
       const body = parseRequest(responseRequest, request.body);
       const signal = clientSignal(reply, stopping);
+      if (body.stream) takeStreamPlace(gateway, reply);
       const origin = await originOf(gateway, request, 'resp');
       const generation = await startResponse(gateway, body, { ...origin, generate: true });
       try {
@@ -62,6 +63,7 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
         nameReturn(state);
         return responseObject(state, job, model.tokenizer);
       }
+      takeStreamPlace(gateway, reply);
       const { state, job } = await readFollowed(gateway, id);
       nameReturn(state);
       const signal = clientSignal(reply, stopping);
@@ -116,11 +118,16 @@ export function responseRoutes(app: FastifyInstance, gateway: Gateway): void {
       throw new RequestError('invalid_request', 'GET /v1/responses is a WebSocket: send an upgrade request');
     },
     wsHandler: (socket, request) => {
-      // Of those that clients come back on, the one that says why.
-      if (app.websocketServer.clients.size > settings.socketLimit) {
-        noteRefusal(new OverloadedError('overloaded', 'too many connections', 1000), request);
+      const access = accessOf(request);
+      try {
+        socket.once('close', gateway.streams.take(access.tenant));
+      } catch (error) {
+        noteRefusal(asBatonError(error), request);
+        // Of those that clients come back on, the one that says why.
         socket.close(1013, 'too many connections');
-      } else serveResponsesSocket(gateway, socket, request, accessOf(request));
+        return;
+      }
+      serveResponsesSocket(gateway, socket, request, access);
     },
   });
 }
