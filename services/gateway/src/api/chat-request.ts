@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { clientsOwn, headFirst, textContent } from './content.ts';
+import { clientsOwn, headFirst, itemList, textContent } from './content.ts';
 import {
   inertFields,
   modelField,
@@ -76,7 +76,7 @@ export type ChatRequestMessage = z.output<typeof message>;
 export const chatRequest = z
   .strictObject({
     model: modelField,
-    messages: z.array(message).min(1),
+    messages: itemList(message),
     ...samplingFields,
     ...inertFields,
     ...streamFields,

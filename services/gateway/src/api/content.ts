@@ -22,6 +22,15 @@ export function typed<S extends z.ZodType<{ type: string }>>(types: readonly str
   return headFirst(head, schema);
 }
 
+/** Messages or items of one request: more than fit into any context, and few enough to be looked at at once. */
+const maxItems = 4096;
+
+/** A list of messages or items, of which none is looked at where there are too many. */
+export function itemList<S extends z.ZodType>(item: S) {
+  const bounded = <T extends z.ZodType>(items: z.ZodArray<T>) => items.min(1).max(maxItems);
+  return headFirst(bounded(z.array(z.unknown())), bounded(z.array(item)));
+}
+
 /** What the openai client adds to an answer that it has parsed, and sends back with it. */
 export const clientsOwn = z.unknown().optional();
 

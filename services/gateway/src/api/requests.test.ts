@@ -25,6 +25,12 @@ describe('chat request', () => {
     ['no object', [], 'invalid_type', null],
     ['no messages', { model: 'm' }, 'missing_required_parameter', 'messages'],
     ['an empty conversation', { ...chat, messages: [] }, 'invalid_value', 'messages'],
+    [
+      'more messages than it looks at',
+      { ...chat, messages: Array(5000).fill({ role: 'user' }) },
+      'invalid_value',
+      'messages',
+    ],
     ['an unknown key', { ...chat, colour: 'red' }, 'unknown_parameter', 'colour'],
     ['a wrong type', { ...chat, temperature: 'hot' }, 'invalid_type', 'temperature'],
     ['a value out of range', { ...chat, temperature: 3 }, 'invalid_value', 'temperature'],
@@ -235,6 +241,18 @@ describe('response request', () => {
     ],
   ])('refuses %s', (_, body, code, param) => {
     expect(refusal(responseRequest, body)).toEqual({ code, param });
+  });
+
+  it('looks at no item where there are too many', () => {
+    const input = Array(5000).fill({ role: 'user' });
+    expect(refusal(responseRequest, { ...response, input })).toEqual({
+      code: 'invalid_value',
+      param: 'input',
+    });
+    expect(refusal(responseRequest, { ...response, input: [] })).toEqual({
+      code: 'invalid_value',
+      param: 'input',
+    });
   });
 
   it('takes messages with and without a type, and references', () => {

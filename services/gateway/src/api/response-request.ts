@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { itemList } from './content.ts';
 import {
   includable,
   inertFields,
@@ -19,7 +20,7 @@ const fields = {
   model: modelField,
   input: z.union([
     z.string().transform((text): InputItem[] => [{ type: 'message', role: 'user', content: text }]),
-    z.array(inputItem).min(1),
+    itemList(inputItem),
   ]),
   instructions: optional(z.string()),
   ...samplingFields,

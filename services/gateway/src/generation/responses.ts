@@ -20,7 +20,7 @@ import { follow } from './follow.ts';
 import { leave } from './leave.ts';
 import type { Origin } from './origin.ts';
 import { requireModel } from './prompt.ts';
-import { resolveItem } from './resolve-item.ts';
+import { resolveItems } from './resolve-items.ts';
 import { enqueue, type Generation, nameReturn, subscribe } from './submit.ts';
 import { toolUse } from './tool-use.ts';
 
@@ -82,9 +82,7 @@ async function responseJob(
     : null;
   if (conversation && conversation.pending?.response !== id) requireIdle(conversation);
   const known = conversation?.items;
-  const items = await Promise.all(
-    body.input.map((item, i) => resolveItem(gateway, item, `input[${i}].id`, known)),
-  );
+  const items = await resolveItems(gateway, body.input, 'input', known);
   const instructions = body.instructions || null;
   const { tools, rules, grammar } = await toolUse(
     {

@@ -57,12 +57,21 @@ export function responseOfItem(id: string): string | null {
   return hex === undefined ? null : `resp_${hex}`;
 }
 
-/** An item that a stored response was asked with, or that it put out and finished; null where there is none. */
-export async function findItem(gateway: TenantGateway, id: string): Promise<Item | null> {
-  const [, hex, isInput, index = '0'] = itemId.exec(id) ?? [];
-  const state = hex === undefined ? null : await findResponse(gateway, `resp_${hex}`);
-  if (!state?.job) return null;
+/** Of items of one stored response, by their ids: those that it was asked with, or that it put out and finished. */
+export async function findItems(
+  gateway: TenantGateway,
+  responseId: string,
+  ids: readonly string[],
+): Promise<Map<string, Item>> {
+  const found = new Map<string, Item>();
+  const state = await findResponse(gateway, responseId);
+  if (!state?.job) return found;
   const { input, tool_calls } = readResponseEcho(state.job);
-  if (!isInput && state.terminal === null) return null;
-  return (isInput ? input : itemsOfOutput(state, tool_calls))[Number(index)] ?? null;
+  const output = state.terminal === null ? [] : itemsOfOutput(state, tool_calls);
+  for (const id of ids) {
+    const [, , isInput, index = '0'] = itemId.exec(id) ?? [];
+    const item = (isInput ? input : output)[Number(index)];
+    if (item) found.set(id, item);
+  }
+  return found;
 }

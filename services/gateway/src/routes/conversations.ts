@@ -20,7 +20,7 @@ import {
   readConversation,
   requireIdle,
 } from '../generation/conversation-store.ts';
-import { resolveItem } from '../generation/resolve-item.ts';
+import { resolveItems } from '../generation/resolve-items.ts';
 import { itemIdPrefix, itemPage, wireItem } from '../render/wire-items.ts';
 import { traced } from './traced.ts';
 
@@ -132,7 +132,7 @@ function conversationObject({ id, created_at, metadata }: Conversation) {
 const rendered = ({ id, item }: ConversationItem) => wireItem(item, id);
 
 async function newItems(gateway: TenantGateway, given: readonly InputItem[]): Promise<ConversationItem[]> {
-  const items = await Promise.all(given.map((item, i) => resolveItem(gateway, item, `items[${i}].id`)));
+  const items = await resolveItems(gateway, given, 'items');
   return items.map((item) => ({ id: newId(itemIdPrefix(item), gateway.tenant), item }));
 }
 
