@@ -9,6 +9,7 @@ export function checkAccess(env: Environment<'BATON_AUTH' | 'BATON_HOST'>): void
   );
 }
 
-function isLoopback(host: string): boolean {
+/** Whether only this machine reaches `host`, a name or an address. */
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }

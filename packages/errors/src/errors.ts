@@ -53,7 +53,7 @@ export class NotFoundError extends BatonError {
 
 /** Nobody that is known here, or somebody who may not do this. */
 export class AccessError extends BatonError {
-  readonly code: 'invalid_api_key' | 'missing_scope' | 'origin_not_allowed';
+  readonly code: 'invalid_api_key' | 'missing_scope' | 'origin_not_allowed' | 'host_not_allowed';
   readonly retryable = false;
 
   constructor(code: AccessError['code'], message: string) {

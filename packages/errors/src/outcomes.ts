@@ -48,6 +48,7 @@ export const outcomes = {
   invalid_api_key: { status: 401, type: 'invalid_request_error', job: 'fail' },
   missing_scope: { status: 403, type: 'invalid_request_error', job: 'fail' },
   origin_not_allowed: { status: 403, type: 'invalid_request_error', job: 'fail' },
+  host_not_allowed: { status: 403, type: 'invalid_request_error', job: 'fail' },
   rate_limit_exceeded: { status: 429, type: 'rate_limit_error', job: 'retry' },
   overloaded: unavailable,
   queue_timeout: { status: 503, type: 'server_error', job: 'fail' },

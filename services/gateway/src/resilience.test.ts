@@ -203,7 +203,7 @@ describe('a client that does not read', () => {
     slow.server.app.server.on('connection', (socket) => served.push(socket));
     const client = connect(Number(new URL(slow.url).port), '127.0.0.1').setEncoding('latin1');
     const body = JSON.stringify({ model, input: 'hi', stream: true });
-    const head = `POST /v1/responses HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
+    const head = `POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
     client.write(`${head}\r\n\r\n${body}`);
     await said.promise;
     expect(served[0]?.writableLength).toBeLessThan(3 * piece.length);

@@ -20,7 +20,7 @@ import {
 import { GrammarChecks } from './api/grammar-checks.ts';
 import { refuseTooDeep } from './api/nesting.ts';
 import { requireScope } from './auth/access.ts';
-import { checkOrigin } from './auth/origins.ts';
+import { checkHost, checkOrigin } from './auth/origins.ts';
 import type { Documents } from './documents.ts';
 import { answerBrokenRequest, asBatonError, errorBody, installErrorHandling, noteRefusal } from './errors.ts';
 import { defaultGatewaySettings, type Gateway, type GatewaySettings } from './gateway.ts';
@@ -178,6 +178,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   });
   // After the WebSocket plugin, which ends the connection of an upgrade that is refused.
   app.addHook('onRequest', checkOrigin(settings.allowedOrigins));
+  if (keys === null) app.addHook('onRequest', checkHost(settings.allowedOrigins));
   await app.register(helmet, { contentSecurityPolicy: { directives: apiContentPolicy } });
   await app.register(cors, {
     origin: [...settings.allowedOrigins],

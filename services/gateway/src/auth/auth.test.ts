@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { get as getHttp, type IncomingMessage } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { text } from 'node:stream/consumers';
 import OpenAI from 'openai';
@@ -177,6 +179,63 @@ describe('pages of browsers', () => {
   });
 });
 
+describe('a gateway without keys', () => {
+  let open: RunningGateway;
+  beforeAll(async () => {
+    open = await bench.startGateway({ allowedOrigins: [origin] });
+  });
+
+  /** The answer under another name than the address that it is reached at. */
+  const getAs = async (host: string, url: string, headers: Record<string, string> = {}) => {
+    const [response] = (await once(
+      getHttp(`${url}/v1/models`, { headers: { ...headers, host } }),
+      'response',
+    )) as [IncomingMessage];
+    return { status: response.statusCode, body: await text(response) };
+  };
+
+  it.each([
+    'localhost',
+    'localhost:8080',
+    'LOCALHOST',
+    '127.0.0.1:8080',
+    '127.1.2.3',
+    '[::1]:8080',
+    '[::1]',
+    'chat.example.com',
+    'chat.example.com:8443',
+  ])('answers as %s', async (host) => {
+    expect(await getAs(host, open.url)).toMatchObject({ status: 200 });
+    const socket = new WebSocket(`${open.url.replace('http', 'ws')}/v1/responses`, { headers: { host } });
+    await once(socket, 'open');
+    socket.close();
+  });
+
+  it.each([
+    'evil.example',
+    'evil.example:8080',
+    'localhost.evil.example',
+    '127.0.0.1.evil.example',
+    'evil.example@localhost',
+    '192.168.0.4',
+    '[fe80::1]:8080',
+  ])('does not answer as %s, which a page may have made to lead to it', async (host) => {
+    const { status, body } = await getAs(host, open.url);
+    expect([status, JSON.parse(body)]).toMatchObject([403, { error: { code: 'host_not_allowed' } }]);
+    const socket = new WebSocket(`${open.url.replace('http', 'ws')}/v1/responses`, { headers: { host } });
+    const refused = new Promise((resolve) =>
+      socket.once('unexpected-response', (_, response) => resolve(response.statusCode)),
+    );
+    expect(await refused).toBe(403);
+  });
+
+  it('differs in that from one with keys, which may have any name', async () => {
+    const { key } = await newKey('inference');
+    expect(await getAs('gateway:8080', gateway.url, bearer(key))).toMatchObject({ status: 200 });
+    expect(await getAs('gateway:8080', gateway.url)).toMatchObject({ status: 401 });
+  });
+});
+
 describe('a request that does not arrive', () => {
   const send = async (url: string, bytes: string) => {
     const { hostname, port } = new URL(url);
@@ -190,7 +249,7 @@ describe('a request that does not arrive', () => {
     const impatient = await bench.startGateway({ requestTimeoutMs: 50 });
     const { status, body } = await send(
       impatient.url,
-      'POST /v1/responses HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{',
+      'POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{',
     );
     expect(status).toBe(408);
     expect(body).toMatchObject({ error: { type: 'invalid_request_error', code: 'request_timeout' } });
