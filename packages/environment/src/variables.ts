@@ -98,6 +98,8 @@ export const variables = {
   BATON_TENANT_REQUESTS: wholeNumber(1, 1_000_000_000).optional(),
   /** Prompt and output tokens of one tenant in a minute. Unset: no limit. */
   BATON_TENANT_TOKENS: wholeNumber(1, 1_000_000_000).optional(),
+  /** Megabytes (MiB) of one tenant's conversations, in Redis. */
+  BATON_CONVERSATION_QUOTA: wholeNumber(1, 1_048_576).default(256),
   /** Where snapshots of running sessions are kept: redis://…, s3://…, or file:///folder that all workers see. Unset: BATON_REDIS_URL. */
   BATON_SNAPSHOT_STORE: checked(snapshotStoreUrl).optional(),
   /** Keys of 32 bytes, in hexadecimal, that encrypt snapshots: the first one what is written, all what is read. Unset: not encrypted. */

@@ -39,6 +39,7 @@ export {
   allLiveSubjects,
   apiKeysKey,
   commandSubject,
+  conversationAccountKeys,
   conversationKey,
   fairOrderKey,
   followersSubject,

@@ -65,6 +65,11 @@ export const apiKeysKey = `${redisPrefix}:api-keys`;
 /** Redis keys of what gateways remember of a tenant's requests, for as long as their logs. */
 export const conversationKey = (tenant: string, id: string): string =>
   `${redisPrefix}:conversation:{${tenant}}:${id}`;
+/** What a tenant's conversations take. Its keys share a hash slot, as above. */
+export const conversationAccountKeys = (tenant: string) => ({
+  sizes: `${redisPrefix}:conversations:{${tenant}}:sizes`,
+  expiries: `${redisPrefix}:conversations:{${tenant}}:expiries`,
+});
 export const idempotencyKey = (tenant: string, hash: string): string =>
   `${redisPrefix}:idempotency:{${tenant}}:${hash}`;
 

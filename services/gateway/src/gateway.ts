@@ -18,6 +18,8 @@ export interface GatewaySettings {
   readonly bodyLimit: number;
   /** Generations of one tenant that may wait and run at once. */
   readonly tenantGenerations: number;
+  /** What the conversations of one tenant may take together. */
+  readonly conversationQuotaBytes: number;
   /** How long a generation may wait for a worker whose client waits for it. */
   readonly queueTimeoutMs: number;
   /** Origins (`https://chat.example.com`) whose pages may use this gateway. */
@@ -45,6 +47,7 @@ export interface GatewaySettings {
 export const defaultGatewaySettings: GatewaySettings = {
   queueLimit: 1000,
   tenantGenerations: 500,
+  conversationQuotaBytes: 256 * 2 ** 20,
   queueTimeoutMs: 60_000,
   allowedOrigins: [],
   trustedProxies: [],

@@ -1,7 +1,8 @@
 import { ConflictError, NotFoundError, RequestError } from '@baton/errors';
-import { carriesTagOf, conversationKey, parseMessage } from '@baton/protocol';
+import { carriesTagOf, conversationAccountKeys, conversationKey, parseMessage } from '@baton/protocol';
 import { z } from 'zod';
 import { itemSchema } from '../api/items.ts';
+import type { DocumentAccount } from '../documents.ts';
 import type { TenantGateway } from '../gateway.ts';
 import { itemsOfOutput, outputItemId } from '../render/output-items.ts';
 import { readResponseEcho } from '../render/response-object.ts';
@@ -41,7 +42,7 @@ export function requireIdle({ id, pending }: Conversation): void {
 }
 
 export async function createConversation(gateway: TenantGateway, conversation: Conversation): Promise<void> {
-  await gateway.documents.create(conversationKey(gateway.tenant, conversation.id), written(conversation));
+  await store(gateway, conversation.id, null, written(conversation));
 }
 
 /**
@@ -66,8 +67,7 @@ export async function changeConversation(
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const { stored, conversation } = await load(gateway, id, param);
     const changed = change(conversation);
-    if (await gateway.documents.replace(conversationKey(gateway.tenant, id), stored, written(changed)))
-      return changed;
+    if (await store(gateway, id, stored, written(changed))) return changed;
   }
   throw new ConflictError(
     'conversation_locked',
@@ -77,9 +77,30 @@ export async function changeConversation(
 }
 
 export async function deleteConversation(gateway: TenantGateway, id: string): Promise<void> {
+  const { documents, tenant } = gateway;
   const deleted =
-    mayBeOf(gateway, id) && (await gateway.documents.delete(conversationKey(gateway.tenant, id)));
+    mayBeOf(gateway, id) && (await documents.delete(conversationKey(tenant, id), accountOf(gateway)));
   if (!deleted) throw notFound(id, 'conversation_id');
+}
+
+function accountOf({ tenant, settings }: TenantGateway): DocumentAccount {
+  return { ...conversationAccountKeys(tenant), quotaBytes: settings.conversationQuotaBytes };
+}
+
+/** Puts one text in place of another; false where that is no longer there. Throws `RequestError` where there is no room. */
+async function store(
+  gateway: TenantGateway,
+  id: string,
+  before: string | null,
+  after: string,
+): Promise<boolean> {
+  const { documents, tenant, settings } = gateway;
+  const change = await documents.change(conversationKey(tenant, id), before, after, accountOf(gateway));
+  if (change !== 'full') return change === 'done';
+  throw new RequestError(
+    'request_too_large',
+    `conversations may take ${settings.conversationQuotaBytes} bytes together, which this would exceed; delete some, or items of theirs`,
+  );
 }
 
 async function load(

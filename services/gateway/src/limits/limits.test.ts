@@ -34,6 +34,36 @@ const complete = (url: string, key: string, fields: object = {}, signal?: AbortS
     ...(signal && { signal }),
   });
 
+describe("a tenant's conversations", () => {
+  it('take so much together at most', async () => {
+    const { url } = await bench.startGateway({ conversationQuotaBytes: 10_000 }, { withKeys: true });
+    const [key, another] = [await newKey('archivist'), await newKey('neighbour')];
+    const add = (path: string, key: string) =>
+      fetch(`${url}/v1/conversations${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
+        body: JSON.stringify({ items: [{ role: 'user', content: 'z'.repeat(4000) }] }),
+      });
+    const made = await add('', key);
+    const { id } = (await made.json()) as { id: string };
+    expect((await add('', key)).status).toBe(200);
+    for (const path of ['', `/${id}/items`]) {
+      const refused = await add(path, key);
+      expect([refused.status, await refused.json()]).toMatchObject([
+        413,
+        { error: { code: 'request_too_large', message: expect.stringContaining('10000 bytes') } },
+      ]);
+    }
+    expect((await add('', another)).status).toBe(200);
+    const deleted = await fetch(`${url}/v1/conversations/${id}`, {
+      method: 'DELETE',
+      headers: { authorization: `Bearer ${key}` },
+    });
+    expect(deleted.status).toBe(200);
+    expect((await add('', key)).status).toBe(200);
+  });
+});
+
 describe('requests and tokens a minute', () => {
   it('are told of, and bound each tenant on all gateways together', async () => {
     const limits = { requestsPerMinute: 2, tokensPerMinute: 1000 };
@@ -64,6 +94,33 @@ describe('requests and tokens a minute', () => {
     expect(headers.get('x-ratelimit-reset-requests')).toBe(`${retryAfterMs / 1000}s`);
     expect(Number(headers.get('retry-after'))).toBe(Math.ceil(retryAfterMs / 1000));
     expect((await complete(one.url, another)).status).toBe(200);
+  });
+
+  it('count requests for conversations, too', async () => {
+    const { url } = await bench.startGateway(
+      {},
+      { withKeys: true, limits: { requestsPerMinute: 3, tokensPerMinute: null } },
+    );
+    const key = await newKey('talkative');
+    const send = (method: string, path: string, body?: object) =>
+      fetch(`${url}/v1/conversations${path}`, {
+        method,
+        headers: { ...(body && { 'content-type': 'application/json' }), authorization: `Bearer ${key}` },
+        ...(body && { body: JSON.stringify(body) }),
+      });
+    const made = await send('POST', '', { items: [{ role: 'user', content: 'hi' }] });
+    expect([made.status, made.headers.get('x-ratelimit-remaining-requests')]).toEqual([200, '2']);
+    const { id } = (await made.json()) as { id: string };
+    expect((await complete(url, key)).status).toBe(200);
+    expect((await send('GET', `/${id}/items`)).status).toBe(200);
+    for (const [method, path, body] of [
+      ['POST', '', {}],
+      ['GET', `/${id}`],
+      ['POST', `/${id}/items`, { items: [{ role: 'user', content: 'hi' }] }],
+      ['DELETE', `/${id}`],
+    ] as const) {
+      expect((await send(method, path, body)).status).toBe(429);
+    }
   });
 
   it('count with all that a request may come to, and in the end with what it came to', async () => {

@@ -84,6 +84,11 @@ export class RateLimits {
     return { tokens, until: Date.now() + msLeft };
   }
 
+  /** Counts one request that needs no tokens. Throws `OverloadedError` where too few are left. */
+  async takeRequest(tenant: string, setHeader: SetHeader): Promise<void> {
+    await this.#consume('requests', tenant, 1, setHeader);
+  }
+
   /** Gives back what a request did not need of what was reserved, as long as that counts. */
   async refund(tenant: string, { tokens, until }: Reservation, used: number): Promise<void> {
     const limiter = this.#limiters.get('tokens');

@@ -31,7 +31,7 @@ type NamedItem = { Params: { id: string; item: string } };
 export function conversationRoutes(app: FastifyInstance, gateway: Gateway): void {
   app.post(
     '/v1/conversations',
-    traced(gateway, async (request, _, gateway) => {
+    counted(gateway, async (request, _, gateway) => {
       const { items, metadata } = parseRequest(conversationRequest, request.body ?? {});
       const conversation: Conversation = {
         v: 1,
@@ -49,7 +49,7 @@ export function conversationRoutes(app: FastifyInstance, gateway: Gateway): void
 
   app.get<Named>(
     '/v1/conversations/:id',
-    traced(gateway, async (request, _, gateway) => {
+    counted(gateway, async (request, _, gateway) => {
       const { id } = request.params as Named['Params'];
       return conversationObject(await readConversation(gateway, id));
     }),
@@ -57,7 +57,7 @@ export function conversationRoutes(app: FastifyInstance, gateway: Gateway): void
 
   app.post<Named>(
     '/v1/conversations/:id',
-    traced(gateway, async (request, _, gateway) => {
+    counted(gateway, async (request, _, gateway) => {
       const { id } = request.params as Named['Params'];
       const { metadata } = parseRequest(conversationUpdate, request.body);
       const update = (conversation: Conversation) => ({ ...conversation, metadata: metadata ?? {} });
@@ -67,7 +67,7 @@ export function conversationRoutes(app: FastifyInstance, gateway: Gateway): void
 
   app.delete<Named>(
     '/v1/conversations/:id',
-    traced(gateway, async (request, _, gateway) => {
+    counted(gateway, async (request, _, gateway) => {
       const { id } = request.params as Named['Params'];
       await deleteConversation(gateway, id);
       return { id, object: 'conversation.deleted', deleted: true };
@@ -76,7 +76,7 @@ export function conversationRoutes(app: FastifyInstance, gateway: Gateway): void
 
   app.get<Named>(
     '/v1/conversations/:id/items',
-    traced(gateway, async (request, _, gateway) => {
+    counted(gateway, async (request, _, gateway) => {
       const { id } = request.params as Named['Params'];
       const query = parseRequest(pageQuery, request.query);
       const { items } = await readConversation(gateway, id);
@@ -86,7 +86,7 @@ export function conversationRoutes(app: FastifyInstance, gateway: Gateway): void
 
   app.post<Named>(
     '/v1/conversations/:id/items',
-    traced(gateway, async (request, _, gateway) => {
+    counted(gateway, async (request, _, gateway) => {
       const { id } = request.params as Named['Params'];
       parseRequest(includeQuery, request.query);
       const added = await newItems(gateway, parseRequest(itemsRequest, request.body).items);
@@ -100,7 +100,7 @@ export function conversationRoutes(app: FastifyInstance, gateway: Gateway): void
 
   app.get<NamedItem>(
     '/v1/conversations/:id/items/:item',
-    traced(gateway, async (request, _, gateway) => {
+    counted(gateway, async (request, _, gateway) => {
       const params = request.params as NamedItem['Params'];
       parseRequest(includeQuery, request.query);
       const { items } = await readConversation(gateway, params.id);
@@ -112,7 +112,7 @@ export function conversationRoutes(app: FastifyInstance, gateway: Gateway): void
 
   app.delete<NamedItem>(
     '/v1/conversations/:id/items/:item',
-    traced(gateway, async (request, _, gateway) => {
+    counted(gateway, async (request, _, gateway) => {
       const params = request.params as NamedItem['Params'];
       const changed = await changeConversation(gateway, params.id, (conversation) => {
         requireIdle(conversation);
@@ -123,6 +123,14 @@ export function conversationRoutes(app: FastifyInstance, gateway: Gateway): void
       return conversationObject(changed);
     }),
   );
+}
+
+/** As `traced`, for a request that is one of its tenant's in this minute: each reads or writes a whole conversation. */
+function counted(gateway: Gateway, handler: Parameters<typeof traced>[1]) {
+  return traced(gateway, async (request, reply, gateway) => {
+    await gateway.rateLimits?.takeRequest(gateway.tenant, gateway.setHeader);
+    return handler(request, reply, gateway);
+  });
 }
 
 function conversationObject({ id, created_at, metadata }: Conversation) {
