@@ -75,6 +75,12 @@ describe('the OpenAPI document', () => {
     expect(shown('messages')).toContain('tool_call_id');
     const input = document.paths['/v1/responses']?.['post'];
     expect(JSON.stringify(input)).toContain('"required":["role","content"]');
+    for (const required of ['["model","input"]', '["type","call_id","output"]']) {
+      expect(JSON.stringify(input)).toContain(`"required":${required}`);
+    }
+    expect(JSON.stringify(document.paths['/v1/chat/completions'])).toContain(
+      '"required":["model","messages"]',
+    );
     expect(shown('tools')).toContain('parameters');
     expect(shown('response_format')).toContain('json_schema');
     const retrieve = document.paths['/v1/responses/{id}']?.['get']?.parameters;

@@ -22,13 +22,14 @@ export function typed<S extends z.ZodType<{ type: string }>>(types: readonly str
   return headFirst(head, schema);
 }
 
-/** Messages or items of one request: more than fit into any context, and few enough to be looked at at once. */
+/** Messages or items of one request, or parts of one text: more than anybody writes, and few enough to be looked at at once. */
 const maxItems = 4096;
 
-/** A list of messages or items, of which none is looked at where there are too many. */
+/** A list of messages, items or parts, of which none is looked at where there are too many. */
 export function itemList<S extends z.ZodType>(item: S) {
   const bounded = <T extends z.ZodType>(items: z.ZodArray<T>) => items.min(1).max(maxItems);
-  return headFirst(bounded(z.array(z.unknown())), bounded(z.array(item)));
+  // What is looked at before its schema counts as optional for documents otherwise.
+  return headFirst(bounded(z.array(z.unknown())), bounded(z.array(item))).nonoptional();
 }
 
 /** What the openai client adds to an answer that it has parsed, and sends back with it. */
@@ -49,10 +50,7 @@ const textPart = z.strictObject({
 export function textContent(...partTypes: string[]) {
   return z.union([
     z.string(),
-    z
-      .array(typed(partTypes, textPart))
-      .min(1)
-      .transform((parts) => parts.map((part) => part.text).join('')),
+    itemList(typed(partTypes, textPart)).transform((parts) => parts.map((part) => part.text).join('')),
   ]);
 }
 

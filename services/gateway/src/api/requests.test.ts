@@ -31,6 +31,12 @@ describe('chat request', () => {
       'invalid_value',
       'messages',
     ],
+    [
+      'more parts of a text than it looks at',
+      { ...chat, messages: [{ role: 'user', content: Array(5000).fill({}) }] },
+      'invalid_value',
+      'messages[0].content',
+    ],
     ['an unknown key', { ...chat, colour: 'red' }, 'unknown_parameter', 'colour'],
     ['a wrong type', { ...chat, temperature: 'hot' }, 'invalid_type', 'temperature'],
     ['a value out of range', { ...chat, temperature: 3 }, 'invalid_value', 'temperature'],
