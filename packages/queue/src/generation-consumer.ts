@@ -90,8 +90,10 @@ export class GenerationConsumer {
     this.#handler = handler;
     this.#options = options;
     this.#limit = options.concurrency;
-    const process = (queued: Job<unknown>, token = '') =>
-      this.#track(queued.id ?? '', token, (run) => this.#process(queued, run));
+    const process = (queued: Job<unknown>, token = '') => {
+      recordWait(queued);
+      return this.#track(queued.id ?? '', token, (run) => this.#process(queued, run));
+    };
     this.#worker = new Worker<unknown>(queueName, process, {
       connection: client,
       prefix: redisPrefix,
@@ -249,7 +251,6 @@ export class GenerationConsumer {
     this.#locked.add(run);
     try {
       if (former !== undefined) await this.#end(former);
-      recordWait(queued);
       const startedAt = performance.now();
       const [, fate] = await Promise.all([
         turnTaken(this.#client, queued.priority),

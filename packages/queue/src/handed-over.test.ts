@@ -1,13 +1,17 @@
 import { once } from 'node:events';
 import type { GenerationJob } from '@baton/protocol';
+import { RecordedMetrics } from '@baton/telemetry/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { GenerationConsumer, GenerationHandler } from './generation-consumer.ts';
 import { HandedOver } from './handed-over.ts';
 import { newJob, TestBench, until } from './test-bench.ts';
 
+const metrics = new RecordedMetrics();
+
 let bench: TestBench;
 beforeEach(async () => {
   bench = await TestBench.start();
+  metrics.clear();
 });
 afterEach(() => bench.stop());
 
@@ -57,6 +61,21 @@ describe('a job that is handed over', () => {
     });
     expect(await bench.queue.takeBack('next')).toEqual([job.id]);
     await until(() => runs === 2);
+  });
+
+  it('has waited once: until it was fetched first, and neither where it is moved nor where it is fetched again', async () => {
+    const job = newJob();
+    const waits = () => metrics.measured('baton.queue.wait.duration').length;
+    let runs = 0;
+    await handOver(job, async (_, signal) => {
+      if (++runs === 1) await once(signal, 'abort');
+    });
+    await until(() => runs === 1);
+    expect(waits()).toBe(1);
+    await bench.queue.takeBack('next');
+    await until(() => runs === 2);
+    await bench.untilGone(job);
+    expect(waits()).toBe(1);
   });
 });
 

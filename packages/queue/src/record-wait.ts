@@ -4,7 +4,10 @@ import { context, SpanKind, trace } from '@opentelemetry/api';
 import type { Job } from 'bullmq';
 import { BullMQOtel } from 'bullmq-otel';
 
-/** Tells how long a job waited for the first worker that took it: as a metric, and as a span in the trace that added it. */
+/**
+ * Tells how long a job that was fetched now has waited, where it never was before: as a metric, and as a span in the trace
+ * that added it. A job that is adopted is not fetched, and did not wait.
+ */
 export function recordWait(queued: Job<unknown>): void {
   if (queued.attemptsStarted !== 1) return;
   const now = Date.now();

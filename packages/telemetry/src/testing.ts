@@ -7,10 +7,11 @@ import {
   type ObservableResult,
 } from '@opentelemetry/api';
 
-/** What is counted and observed in this process, under the names of metrics: takes the place of the SDK in a test file, once. */
+/** What is counted, measured and observed in this process, under the names of metrics: takes the place of the SDK in a test file, once. */
 export class RecordedMetrics {
   readonly #observers = new Map<string, Set<ObservableCallback>>();
   #counts: Point[] = [];
+  #measures: Point[] = [];
 
   constructor() {
     const meter: Meter = Object.assign(createNoopMeter(), {
@@ -18,15 +19,20 @@ export class RecordedMetrics {
         add: (value: number, attributes: Attributes = {}) =>
           void this.#counts.push({ name, value, attributes }),
       }),
+      createHistogram: (name: string) => ({
+        record: (value: number, attributes: Attributes = {}) =>
+          void this.#measures.push({ name, value, attributes }),
+      }),
       createObservableGauge: (name: string) => this.#observable(name),
       createObservableCounter: (name: string) => this.#observable(name),
     });
     metrics.setGlobalMeterProvider({ getMeter: () => meter });
   }
 
-  /** Forgets what was counted. */
+  /** Forgets what was counted and measured. */
   clear(): void {
     this.#counts = [];
+    this.#measures = [];
   }
 
   /** The sums of a counter's series, by the values of their labels. */
@@ -37,6 +43,11 @@ export class RecordedMetrics {
       sums[labels] = (sums[labels] ?? 0) + value;
     }
     return sums;
+  }
+
+  /** What a histogram has measured. */
+  measured(name: string): number[] {
+    return this.#measures.filter((point) => point.name === name).map(({ value }) => value);
   }
 
   /** What a gauge is now, by the values of its labels. */
