@@ -54,7 +54,13 @@ export const logEntrySchema = z.discriminatedUnion('kind', [
   /** The owner went on from a state that was there before the generation: so many prompt tokens were not computed for it. */
   z.strictObject({ v, kind: z.literal('restored'), epoch: epoch.min(1), cached_tokens: z.int().min(1) }),
   /** The owner has stopped at a token boundary for another worker to go on. */
-  z.strictObject({ v, kind: z.literal('released'), epoch: epoch.min(1) }),
+  z.strictObject({
+    v,
+    kind: z.literal('released'),
+    epoch: epoch.min(1),
+    /** The worker that is to go on; null where the job goes back to the queue. Owners of before did not say. */
+    target: z.string().nullable().optional(),
+  }),
   /** Somebody asked for the generation to stop; its owner meets this entry at its next append or claim, or while it prefills. */
   z.strictObject({ v, kind: z.literal('cancel_requested') }),
   /** Log-probabilities of prompt tokens `from`, `from + 1`, … */
@@ -106,7 +112,7 @@ export type WorkerEntry =
   | Pick<LogEntryOf<'prompt'>, 'kind' | 'from' | 'logprobs'>
   | Pick<LogEntryOf<'tokens'>, 'kind' | 'tokens' | 'text' | 'logprobs'>
   | Pick<LogEntryOf<'restored'>, 'kind' | 'cached_tokens'>
-  | Pick<LogEntryOf<'released'>, 'kind'>
+  | Pick<LogEntryOf<'released'>, 'kind' | 'target'>
   | Pick<LogEntryOf<'finish'>, 'kind' | 'reason' | 'usage'>
   | Pick<LogEntryOf<'error'>, 'kind' | 'code' | 'message'>;
 

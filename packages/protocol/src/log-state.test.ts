@@ -66,6 +66,13 @@ describe('applyEntry', () => {
     expect(fold(queued, of('p', 1), of('q', 2), of('p', 3)).crashes).toBe(2);
   });
 
+  it('remembers whom the last owner has released it for, until the next one claims', () => {
+    const release: LogEntry = { v: 1, kind: 'released', epoch: 1, target: 'w2' };
+    expect(fold(queued, claimed(1)).lastRelease).toBeNull();
+    expect(fold(queued, claimed(1), release).lastRelease).toEqual(release);
+    expect(fold(queued, claimed(1), release, claimed(2)).lastRelease).toBeNull();
+  });
+
   it.each<[string, LogEntry[]]>([
     ['a gap', [queued, claimed(1), tokens(1, 2, 7)]],
     ['a repetition', [queued, claimed(1), tokens(1, 1, 7), tokens(1, 1, 7)]],

@@ -15,6 +15,8 @@ export interface LogState {
   owner: string | null;
   /** The last claim, also of an owner that has released; null before the first one. */
   lastClaim: LogEntryOf<'claimed'> | null;
+  /** How the worker that claimed last has released; null where it has not. */
+  lastRelease: LogEntryOf<'released'> | null;
   /** Prompt tokens that were not computed for it, since an owner went on from a state that was there before. */
   cachedTokens: number;
   /** The next entry's sequence number. */
@@ -38,6 +40,7 @@ export function emptyLogState(generationId: string): LogState {
     crashes: 0,
     owner: null,
     lastClaim: null,
+    lastRelease: null,
     cachedTokens: 0,
     nextSequenceNumber: 0,
     promptLogprobs: [],
@@ -70,6 +73,7 @@ export function applyEntry(state: LogState, entry: LogEntry): void {
     state.epoch = entry.epoch;
     state.owner = entry.worker;
     state.lastClaim = entry;
+    state.lastRelease = null;
     return;
   }
   if (entry.kind === 'restored' || entry.kind === 'released') {
@@ -80,6 +84,7 @@ export function applyEntry(state: LogState, entry: LogEntry): void {
       return;
     }
     state.owner = null;
+    state.lastRelease = entry;
     return;
   }
   if (entry.sequence_number !== state.nextSequenceNumber) {

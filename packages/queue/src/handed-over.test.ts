@@ -23,7 +23,7 @@ describe('a job that is handed over', () => {
     const { consumer: former } = await bench.consume(
       async ({ id }) => {
         const next = await target;
-        throw new HandedOver(async (lockToken) => {
+        throw new HandedOver('next', async (lockToken) => {
           const taken = await next.adopt(id, lockToken);
           answer(taken);
           return taken;
@@ -87,7 +87,7 @@ describe('jobs that are handed over one after another', () => {
     const { consumer: former } = await bench.consume(
       async ({ id }) => {
         const next = await new Promise<GenerationConsumer>((resolve) => targets.set(id, resolve));
-        throw new HandedOver(async (lockToken) => {
+        throw new HandedOver('next', async (lockToken) => {
           const taken = await next.adopt(id, lockToken);
           answers.get(id)?.(taken);
           return taken;

@@ -36,7 +36,7 @@ export class GenerationRun {
     begun.tracker.tokens = this.#tokens.length;
     for (const ended of [writer.cancelled, writer.lost]) whenAborted(ended, () => begun.stop.abort());
     // Whoever is ready to go on samples the token that is being computed here as soon as this worker could.
-    whenAborted(signal, () => (this.#isOffered ? begun.stop : begun.drain).abort());
+    whenAborted(signal, () => (this.#offered !== null ? begun.stop : begun.drain).abort());
   }
 
   /** Prefills the prompt and what the log already holds, then decodes the rest into the log. */
@@ -54,10 +54,10 @@ export class GenerationRun {
       const sampled = this.#tokens.length - this.#job.prompt.length - state.tokens.length;
       span.setAttribute(attributes.outputTokens, sampled);
       const isHandedOver = reason === undefined && !writer.cancelled.aborted && signal.aborted;
-      if (isHandedOver && this.#isOffered) {
+      if (isHandedOver && this.#offered !== null) {
         span.addEvent('handed over');
         void begun.tracker.handOver();
-        await writer.append({ kind: 'released' });
+        await writer.append({ kind: 'released', target: this.#offered });
         throw signal.reason;
       }
       await writer.flush();
@@ -70,7 +70,7 @@ export class GenerationRun {
       if (isHandedOver && !writer.cancelled.aborted) {
         span.addEvent('handed over');
         await begun.tracker.handOver();
-        await writer.append({ kind: 'released' });
+        await writer.append({ kind: 'released', target: null });
         throw signal.reason;
       }
       return { reason: 'cancelled', sampled };
@@ -107,8 +107,9 @@ export class GenerationRun {
   }
 
   /** One other worker stands by, and has all that the log says or will have: nothing needs to be stored for it. */
-  get #isOffered(): boolean {
-    return this.#context.signal.reason instanceof HandedOver;
+  get #offered(): string | null {
+    const { reason } = this.#context.signal;
+    return reason instanceof HandedOver ? reason.target : null;
   }
 
   /** A state that the former owner has come to as well, and has stored. */

@@ -198,7 +198,7 @@ export class Moves {
   #offerTo(generation: string, target: string): HandedOver {
     const { log, logger } = this.#options;
     const refused = 'back to the queue: the offer was refused';
-    return new HandedOver(async (lockToken) => {
+    return new HandedOver(target, async (lockToken) => {
       const command = { v: 1, kind: 'adopt', generation, lock_token: lockToken } as const;
       try {
         const { done, reason } = await commandWorker(log.connection, target, command);

@@ -32,7 +32,7 @@ describe('Standby', () => {
     await expect.poll(() => bench.isStored(job)).toBe(true);
     const saves: SaveResult[] = [];
     const states = bench.statesOf(engine, { every: 8, onSave: (_, result) => saves.push(result) });
-    const standby = await Standby.start(job.id, { log: bench.log, engine, states });
+    const standby = await Standby.start(job.id, { workerId: 'worker-2', log: bench.log, engine, states });
     if (!standby) throw new Error('nothing stands by');
     const context = { log: bench.log, engine, states, workerId: 'worker-2', maxClaims: 3 };
     return { job, former, stopped, offer, standby, context, saves };
@@ -42,7 +42,7 @@ describe('Standby', () => {
     const { job, stopped, offer, standby, context, saves } = await standingBy();
     await standby.caughtUp;
     await bench.tokensLogged(job, standby.log.state.tokens.length + 10);
-    offer.abort(new HandedOver(async () => true));
+    offer.abort(new HandedOver('worker-2', async () => true));
     await expect(stopped).rejects.toThrow(HandedOver);
     expect(await standby.released).toBe(true);
     expect(await bench.stateOf(job)).toMatchObject({ owner: null, crashes: 0 });
@@ -83,10 +83,15 @@ describe('Standby', () => {
         return restoring;
       },
     };
-    const standby = await Standby.start(job.id, { log: bench.log, engine, states: late });
+    const standby = await Standby.start(job.id, {
+      workerId: 'worker-2',
+      log: bench.log,
+      engine,
+      states: late,
+    });
     expect(await Promise.all(restores)).toMatchObject([{ source: 'snapshot', of: 'generation' }]);
     await standby?.caughtUp;
-    offer.abort(new HandedOver(async () => true));
+    offer.abort(new HandedOver('worker-2', async () => true));
     await expect(stopped).rejects.toThrow(HandedOver);
     expect(await standby?.released).toBe(true);
     const context = { log: bench.log, engine, states, workerId: 'worker-2', maxClaims: 3 };
@@ -123,7 +128,7 @@ describe('Standby', () => {
   it('leaves it to whoever claims between its release and the claim', async () => {
     const { job, stopped, offer, standby, context } = await standingBy();
     await standby.caughtUp;
-    offer.abort(new HandedOver(async () => true));
+    offer.abort(new HandedOver('worker-2', async () => true));
     await expect(stopped).rejects.toThrow(HandedOver);
     expect(await standby.released).toBe(true);
     const { writer } = await bench.log.claim(job, 'worker-3');
@@ -131,6 +136,32 @@ describe('Standby', () => {
     await standby.close();
     await writer?.append({ kind: 'tokens', tokens: [1], text: 'a' });
     expect(await bench.stateOf(job)).toMatchObject({ owner: 'worker-3', epoch: 2 });
+  });
+
+  it.each([
+    ['the queue', new Error('drained')],
+    ['another worker', new HandedOver('worker-3', async () => true)],
+  ])('does not come where the owner releases it for %s, and is no lost owner of it', async (_, reason) => {
+    const { job, stopped, offer, standby } = await standingBy();
+    await standby.caughtUp;
+    offer.abort(reason);
+    await expect(stopped).rejects.toThrow(reason);
+    expect(await standby.released).toBe(false);
+    await standby.close();
+    await bench.log.claim(job, 'worker-3');
+    expect(await bench.stateOf(job)).toMatchObject({ owner: 'worker-3', epoch: 2, crashes: 0 });
+  });
+
+  it('comes where an owner of before releases it, which names nobody', async () => {
+    const job = newJob();
+    const { writer } = await bench.log.claim(job, 'worker-1');
+    const engine = new ScriptedEngine();
+    const context = { workerId: 'worker-2', log: bench.log, engine, states: bench.statesOf(engine) };
+    const standby = await Standby.start(job.id, context);
+    await standby?.caughtUp;
+    await writer?.append({ kind: 'released' });
+    expect(await standby?.released).toBe(true);
+    await standby?.close();
   });
 
   it('does not come where it catches up only after another worker has gone on', async () => {
@@ -146,8 +177,8 @@ describe('Standby', () => {
       return { ...standby, outputs: outputs() };
     };
     const { job, stopped, offer, standby } = await standingBy(Object.assign(engine, { standBy: late }));
-    offer.abort(new Error('drained'));
-    await expect(stopped).rejects.toThrow('drained');
+    offer.abort(new HandedOver('worker-2', async () => true));
+    await expect(stopped).rejects.toThrow(HandedOver);
     await expect.poll(() => standby.log.state.owner).toBeNull();
     await bench.log.claim(job, 'worker-3');
     catchUp();
@@ -159,7 +190,7 @@ describe('Standby', () => {
   it('has nothing to stand by for where a generation has ended, or its prompt is to be scored', async () => {
     const job = newJob();
     const engine = new ScriptedEngine();
-    const context = { log: bench.log, engine, states: bench.statesOf(engine) };
+    const context = { workerId: 'worker-2', log: bench.log, engine, states: bench.statesOf(engine) };
     await bench.run(job, engine);
     expect(await Standby.start(job.id, context)).toBeNull();
     const scored = exampleJob({ id: newId('resp', 'default'), sampling: { prompt_logprobs: 1 } });

@@ -8,6 +8,7 @@ import { inRestoreSpan, linksOfSuccessor } from './record.ts';
 import type { Restored, SessionStates } from './states/session-states.ts';
 
 export interface StandbyContext {
+  readonly workerId: string;
   readonly log: TokenLog;
   readonly engine: Engine;
   readonly states: Pick<SessionStates, 'restore' | 'track'>;
@@ -18,15 +19,16 @@ const waitMs = 30_000;
 
 /**
  * A generation that another worker runs, kept ready to go on here: its log is followed, its state restored into a slot, and
- * what it says meanwhile fed as it comes. It is claimed when its owner has released it, and not before.
+ * what it says meanwhile fed as it comes. It is claimed when its owner has released it for this worker, and not before.
  */
 export class Standby {
   readonly job: GenerationJob;
   readonly log: FollowedLog;
   /** Resolves once it is as far as its log was a moment ago. Rejects where it cannot be run here. */
   readonly caughtUp: Promise<void>;
-  /** Whether its owner has released it, once that is known; false where it ends, stays, or goes elsewhere. */
+  /** Whether its owner has released it for this worker, once that is known; false where it ends, stays, or goes elsewhere. */
   readonly released: Promise<boolean>;
+  readonly #workerId: string;
   readonly #begun: Begun;
   readonly #engine: EngineStandby;
   readonly #epoch: number;
@@ -66,8 +68,9 @@ export class Standby {
     job: GenerationJob,
     followed: FollowedLog,
     restored: Restored,
-    { engine, states }: StandbyContext,
+    { workerId, engine, states }: StandbyContext,
   ) {
+    this.#workerId = workerId;
     this.job = job;
     this.log = followed;
     const tracker = states.track(job, restored);
@@ -142,9 +145,14 @@ export class Standby {
       // It is not waited for, or cannot be run or followed here: it comes by the queue, if at all.
       return false;
     }
-    const { epoch, owner, terminal } = this.log.state;
+    const { epoch, lastRelease, terminal } = this.log.state;
     if (this.#isDismissed || epoch > this.#epoch) return false;
-    return this.#isWanted || (owner === null && terminal === null);
+    return this.#isWanted || (terminal === null && this.#isMeant(lastRelease));
+  }
+
+  /** What goes back to the queue, or to another worker, is left to whoever gets its job. */
+  #isMeant(release: LogState['lastRelease']): boolean {
+    return release !== null && (release.target === undefined || release.target === this.#workerId);
   }
 
   async *#outputs(): AsyncGenerator<EngineOutput, void> {
