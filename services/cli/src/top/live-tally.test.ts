@@ -32,6 +32,24 @@ describe('LiveTally', () => {
     expect(tally).toMatchObject({ failovers: 1, migrations: 1 });
   });
 
+  it('takes a process that claims again for no other one, and one that was started again for one', () => {
+    const tally = new LiveTally();
+    const of = (process: string, epoch: number): LogEntry => ({
+      v: 1,
+      kind: 'claimed',
+      epoch,
+      worker: 'a',
+      process,
+    });
+    tally.take(id, of('p', 1), 0);
+    tally.take(id, of('p', 2), 1);
+    tally.take(id, { v: 1, kind: 'released', epoch: 2, target: null }, 2);
+    tally.take(id, of('p', 3), 2);
+    expect(tally).toMatchObject({ failovers: 0, migrations: 0 });
+    tally.take(id, of('q', 4), 3);
+    expect(tally).toMatchObject({ failovers: 1, migrations: 0 });
+  });
+
   it('takes a gateway that claims to end a generation for no worker', () => {
     const tally = new LiveTally();
     tally.take(id, claimed(1, 'a'), 0);

@@ -1,4 +1,4 @@
-import { gatewayOwner, type LogEntry } from '@baton/protocol';
+import { gatewayOwner, isSameProcess, type LogEntry, type LogEntryOf } from '@baton/protocol';
 
 /** Seconds over which a rate is taken, and for which rates are kept. */
 const windowSeconds = 3;
@@ -8,6 +8,8 @@ interface Followed {
   epoch: number;
   /** Null once its owner has stopped for another one to go on. */
   owner: string | null;
+  /** The last one seen. */
+  claim: LogEntryOf<'claimed'> | null;
   /** Output tokens seen, and how many of them in which second. */
   tokens: number;
   readonly perSecond: Map<number, number>;
@@ -38,11 +40,12 @@ export class LiveTally {
         if (worker === gatewayOwner) return;
         const followed = this.#follow(generation);
         // The first thing seen of it may be a later claim: who ran it before is then not known.
-        if (epoch > 1 && followed.epoch > 0) {
+        // A process that claims again has only come to it anew.
+        if (epoch > 1 && followed.epoch > 0 && !isSameProcess(followed.claim, entry)) {
           if (followed.owner === null) this.migrations++;
           else this.failovers++;
         }
-        Object.assign(followed, { epoch, owner: worker });
+        Object.assign(followed, { epoch, owner: worker, claim: entry });
         return;
       }
       case 'released':
@@ -91,7 +94,7 @@ export class LiveTally {
   #follow(generation: string): Followed {
     const found = this.#running.get(generation);
     if (found) return found;
-    const followed: Followed = { epoch: 0, owner: null, tokens: 0, perSecond: new Map() };
+    const followed: Followed = { epoch: 0, owner: null, claim: null, tokens: 0, perSecond: new Map() };
     this.#running.set(generation, followed);
     return followed;
   }

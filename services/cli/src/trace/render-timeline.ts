@@ -66,10 +66,10 @@ function bar(
     if (firstTokenAt !== null && lastTokenAt !== null && within(firstTokenAt, lastTokenAt)) return '█';
     return within(claimedAt, firstTokenAt ?? end?.at ?? duration) ? '░' : ' ';
   });
-  const fate =
-    end?.how === 'lost' ? '✗ lost' : end?.how === 'handed over' ? '→ handed over' : end ? '✓' : '…';
-  return `${worker.padEnd(width)} ▕${cells.join('')}▏ ${fate}`;
+  return `${worker.padEnd(width)} ▕${cells.join('')}▏ ${end ? fates[end.how] : '…'}`;
 }
+
+const fates = { lost: '✗ lost', 'handed over': '→ handed over', resumed: '↻ claimed again', finished: '✓' };
 
 function eventsOf(
   attempt: Attempt,
@@ -97,6 +97,8 @@ function eventsOf(
     const what = wait === null ? 'lost, before it had a token' : `lost; its client waited ${ms(wait)}`;
     events.push([end.at, line(end.at, worker, what)]);
   }
+  if (end?.how === 'resumed')
+    events.push([end.at, line(end.at, worker, 'claims again: its job has come to it anew')]);
   if (end?.how === 'handed over')
     events.push([end.at, line(end.at, worker, 'handed over at a token boundary')]);
   return events;

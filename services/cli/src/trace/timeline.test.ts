@@ -97,3 +97,27 @@ it('tells of one wait where several owners are lost in it, from the last token t
     'lost; its client waited 1100 ms',
   ]);
 });
+
+it('takes a process that claims again for no lost owner, and one that was started again for one', () => {
+  const of = (process: string, epoch: number): LogEntry => ({
+    v: 1,
+    kind: 'claimed',
+    epoch,
+    worker: 'worker-1',
+    process,
+  });
+  const [queued] = history;
+  if (!queued) throw new Error('no entry');
+  const timeline = timelineOf([
+    queued,
+    { at: 1010, entry: of('p', 1) },
+    { at: 1050, entry: tokens(1, 1, 1) },
+    { at: 1500, entry: of('p', 2) },
+    { at: 1600, entry: tokens(2, 2, 1) },
+    { at: 2500, entry: of('q', 3) },
+  ]);
+  expect(timeline?.attempts.map(({ end }) => end?.how)).toEqual(['resumed', 'lost', undefined]);
+  const text = timeline && renderTimeline(timeline, null, null);
+  expect(text?.match(/▏ .*$/gm)).toEqual(['▏ ↻ claimed again', '▏ ✗ lost', '▏ …']);
+  expect(text?.match(/lost;.*$/gm)).toEqual(['lost; its client waited 900 ms']);
+});

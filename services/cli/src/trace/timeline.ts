@@ -1,4 +1,10 @@
-import type { GenerationJob, LogEntry, TerminalEntry } from '@baton/protocol';
+import {
+  type GenerationJob,
+  isSameProcess,
+  type LogEntry,
+  type LogEntryOf,
+  type TerminalEntry,
+} from '@baton/protocol';
 
 /** One owner's part of a generation. Times are milliseconds since the generation's first entry. */
 export interface Attempt {
@@ -11,8 +17,8 @@ export interface Attempt {
   lastTokenAt: number | null;
   tokens: number;
   entries: number;
-  /** How it ended, and when that was known. */
-  end: { readonly how: 'lost' | 'handed over' | 'finished'; readonly at: number } | null;
+  /** How it ended, and when that was known; `resumed`: the same process has claimed again. */
+  end: { readonly how: 'lost' | 'handed over' | 'resumed' | 'finished'; readonly at: number } | null;
 }
 
 export interface Timeline {
@@ -34,6 +40,7 @@ export function timelineOf(
   if (first?.entry.kind !== 'queued') return null;
   const attempts: Attempt[] = [];
   let [tokens, cancelledAt]: [number, number | null] = [0, null];
+  let claim: LogEntryOf<'claimed'> | null = null;
   let terminal: Timeline['terminal'] = null;
   let duration = 0;
   for (const { entry, at: storedAt } of history) {
@@ -42,7 +49,8 @@ export function timelineOf(
     const owner = attempts.at(-1);
     switch (entry.kind) {
       case 'claimed':
-        if (owner) owner.end ??= { how: 'lost', at };
+        if (owner) owner.end ??= { how: isSameProcess(claim, entry) ? 'resumed' : 'lost', at };
+        claim = entry;
         attempts.push({
           epoch: entry.epoch,
           worker: entry.worker,
