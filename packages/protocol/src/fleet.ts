@@ -5,7 +5,7 @@ import { generationId, tenantName } from './ids.ts';
 export const workerStates = ['starting', 'running', 'draining', 'stopped'] as const;
 
 /** What a worker says of itself several times a second. */
-export const workerStatusSchema = z.strictObject({
+export const workerStatusSchema = z.object({
   v: z.literal(1),
   worker: z.string(),
   pid: z.int(),
@@ -17,7 +17,7 @@ export const workerStatusSchema = z.strictObject({
   fingerprint: z.string(),
   slots: z.int(),
   generations: z.array(
-    z.strictObject({
+    z.object({
       id: generationId,
       /** Prompt and output tokens so far. */
       tokens: z.int(),
@@ -31,25 +31,25 @@ export type WorkerStatus = z.infer<typeof workerStatusSchema>;
 /** What a worker is told to do. */
 export const workerCommandSchema = z.discriminatedUnion('kind', [
   /** Hand over everything, take nothing more, and stop. */
-  z.strictObject({ v: z.literal(1), kind: z.literal('drain') }),
+  z.object({ v: z.literal(1), kind: z.literal('drain') }),
   /** Hand one generation over to another worker, or null: to whichever has most room. */
-  z.strictObject({
+  z.object({
     v: z.literal(1),
     kind: z.literal('migrate'),
     generation: generationId,
     to: z.string().nullable(),
   }),
   /** Follow the log of a generation that is about to come, and bring its newest stored state into memory. */
-  z.strictObject({ v: z.literal(1), kind: z.literal('prepare'), generation: generationId }),
+  z.object({ v: z.literal(1), kind: z.literal('prepare'), generation: generationId }),
   /** Run a generation whose owner has released it, under the lock that it has in the queue. */
-  z.strictObject({
+  z.object({
     v: z.literal(1),
     kind: z.literal('adopt'),
     generation: generationId,
     lock_token: z.string(),
   }),
   /** Keep nothing in memory of a generation that was deleted. */
-  z.strictObject({
+  z.object({
     v: z.literal(1),
     kind: z.literal('forget'),
     tenant: tenantName,
@@ -59,5 +59,5 @@ export const workerCommandSchema = z.discriminatedUnion('kind', [
 export type WorkerCommand = z.infer<typeof workerCommandSchema>;
 
 /** Its answer. */
-export const commandReplySchema = z.strictObject({ v: z.literal(1), done: z.boolean(), reason: z.string() });
+export const commandReplySchema = z.object({ v: z.literal(1), done: z.boolean(), reason: z.string() });
 export type CommandReply = z.infer<typeof commandReplySchema>;

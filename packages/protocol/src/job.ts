@@ -7,7 +7,8 @@ export type Endpoint = z.infer<typeof endpointSchema>;
 
 /**
  * One generation to run, complete: a worker needs nothing else, and entry 0 of the log carries it again, so
- * that a gateway can put back a job that the queue lost.
+ * that a gateway can put back a job that the queue lost. Strict, all through: whoever left out a field that it does not know
+ * would compute something else than was asked for.
  */
 export const generationJobSchema = z
   .strictObject({

@@ -9,7 +9,7 @@ const sequenceNumber = z.int().min(0);
 const tokenId = z.int().min(0);
 
 /** `top` holds [token id, log-probability] pairs, most likely first. */
-export const tokenLogprobSchema = z.strictObject({
+export const tokenLogprobSchema = z.object({
   token: tokenId,
   /** Natural logarithm; null for the first prompt token, which nothing predicts. */
   logprob: z.number().nullable(),
@@ -20,7 +20,7 @@ export type TokenLogprob = z.infer<typeof tokenLogprobSchema>;
 export const finishReasonSchema = z.enum(['stop', 'length', 'cancelled']);
 export type FinishReason = z.infer<typeof finishReasonSchema>;
 
-export const usageSchema = z.strictObject({
+export const usageSchema = z.object({
   prompt_tokens: z.int().min(0),
   cached_tokens: z.int().min(0),
   completion_tokens: z.int().min(0),
@@ -33,7 +33,7 @@ export type Usage = z.infer<typeof usageSchema>;
  */
 export const logEntrySchema = z.discriminatedUnion('kind', [
   /** Entry 0: the generation was accepted. */
-  z.strictObject({
+  z.object({
     v,
     kind: z.literal('queued'),
     epoch: z.literal(0),
@@ -41,7 +41,7 @@ export const logEntrySchema = z.discriminatedUnion('kind', [
     job: generationJobSchema,
   }),
   /** A worker took ownership: appends of every lower epoch fail from here on. */
-  z.strictObject({
+  z.object({
     v,
     kind: z.literal('claimed'),
     epoch: epoch.min(1),
@@ -52,9 +52,9 @@ export const logEntrySchema = z.discriminatedUnion('kind', [
     fingerprint: z.string().optional(),
   }),
   /** The owner went on from a state that was there before the generation: so many prompt tokens were not computed for it. */
-  z.strictObject({ v, kind: z.literal('restored'), epoch: epoch.min(1), cached_tokens: z.int().min(1) }),
+  z.object({ v, kind: z.literal('restored'), epoch: epoch.min(1), cached_tokens: z.int().min(1) }),
   /** The owner has stopped at a token boundary for another worker to go on. */
-  z.strictObject({
+  z.object({
     v,
     kind: z.literal('released'),
     epoch: epoch.min(1),
@@ -62,9 +62,9 @@ export const logEntrySchema = z.discriminatedUnion('kind', [
     target: z.string().nullable().optional(),
   }),
   /** Somebody asked for the generation to stop; its owner meets this entry at its next append or claim, or while it prefills. */
-  z.strictObject({ v, kind: z.literal('cancel_requested') }),
+  z.object({ v, kind: z.literal('cancel_requested') }),
   /** Log-probabilities of prompt tokens `from`, `from + 1`, … */
-  z.strictObject({
+  z.object({
     v,
     kind: z.literal('prompt'),
     epoch,
@@ -74,7 +74,7 @@ export const logEntrySchema = z.discriminatedUnion('kind', [
   }),
   /** Output tokens and the text they completed. Either may be empty, not both: text is held back while it may
    *  still become part of a character or a stop string, and comes out later, at the latest at the end. */
-  z.strictObject({
+  z.object({
     v,
     kind: z.literal('tokens'),
     epoch,
@@ -84,7 +84,7 @@ export const logEntrySchema = z.discriminatedUnion('kind', [
     logprobs: z.array(tokenLogprobSchema).optional(),
   }),
   /** Terminal. */
-  z.strictObject({
+  z.object({
     v,
     kind: z.literal('finish'),
     epoch,
@@ -93,7 +93,7 @@ export const logEntrySchema = z.discriminatedUnion('kind', [
     usage: usageSchema,
   }),
   /** Terminal. */
-  z.strictObject({
+  z.object({
     v,
     kind: z.literal('error'),
     epoch,

@@ -1,6 +1,8 @@
 import { MessageError } from '@baton/errors';
 import { describe, expect, it } from 'vitest';
+import type { z } from 'zod';
 import { exampleId, exampleJob } from './example-job.ts';
+import { commandReplySchema, workerCommandSchema, workerStatusSchema } from './fleet.ts';
 import { carriesTagOf, choiceGenerationId, generationId, newId, tagOfId, tenantTag } from './ids.ts';
 import { generationJobSchema } from './job.ts';
 import { logEntrySchema } from './log-entry.ts';
@@ -38,6 +40,52 @@ describe('parseMessage', () => {
     expect(parse).toThrow(MessageError);
     expect(parse).toThrow('queue generations');
     expect(parse).toThrow(named);
+  });
+
+  const tokens = { v: 1, kind: 'tokens', epoch: 1, sequence_number: 1, tokens: [5], text: ' a' };
+  const finish = { v: 1, kind: 'finish', epoch: 1, sequence_number: 2, reason: 'stop' };
+  const usage = { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 1 };
+  const logprob = { token: 5, logprob: -1, top: [] };
+  const running = { id: exampleId('acme'), tokens: 5, stored: 0 };
+  const status = {
+    ...{ v: 1, worker: 'w', pid: 1, host: 'h', state: 'running', device: 'cpu' },
+    ...{ model: 'm', fingerprint: 'f', slots: 1 },
+  };
+  const colour = 'red';
+  it.each<[string, z.ZodType, object, object]>([
+    ['a log entry', logEntrySchema, { ...tokens, colour }, tokens],
+    [
+      'the log-probability of a token',
+      logEntrySchema,
+      { ...tokens, logprobs: [{ ...logprob, colour }] },
+      { ...tokens, logprobs: [logprob] },
+    ],
+    [
+      "a generation's usage",
+      logEntrySchema,
+      { ...finish, usage: { ...usage, colour } },
+      { ...finish, usage },
+    ],
+    [
+      "a worker's heartbeat",
+      workerStatusSchema,
+      { ...status, colour, generations: [{ ...running, colour }] },
+      { ...status, generations: [running] },
+    ],
+    ['a command', workerCommandSchema, { v: 1, kind: 'drain', colour }, { v: 1, kind: 'drain' }],
+    [
+      'its answer',
+      commandReplySchema,
+      { v: 1, done: true, reason: '', colour },
+      { v: 1, done: true, reason: '' },
+    ],
+  ])('leaves out what a later release has added to %s', (_, schema, later, known) => {
+    expect(parseMessage(schema, JSON.stringify(later), 'here')).toEqual(known);
+  });
+
+  it('refuses a field that nobody knows of a job in the log, too', () => {
+    const queued = { v: 1, kind: 'queued', epoch: 0, sequence_number: 0, job: { ...exampleJob(), colour } };
+    expect(() => parseMessage(logEntrySchema, queued, 'baton.log.0.x')).toThrow('colour');
   });
 
   it('refuses a log entry of an unknown kind', () => {

@@ -173,7 +173,7 @@ const worker = z.strictObject({
   id,
   ...status,
   silent_ms: count,
-  generations: z.array(generations.element.omit({ stored: true }).extend({ snapshot_lag: z.int() })),
+  generations: z.array(generations.element.omit({ stored: true }).extend({ snapshot_lag: z.int() }).strict()),
 });
 const commanded = { id: z.string(), detail: z.string() };
 
