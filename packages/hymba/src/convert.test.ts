@@ -121,6 +121,19 @@ describe('convert', () => {
     expect((await openModel(out)).fingerprint).toBe(one.fingerprint);
   });
 
+  it('keeps out of a folder with the same weights and another tokenizer, or none', async () => {
+    const { tokenizer } = await convert(golden, out);
+    const [another, none] = [join(folder, 'another'), join(folder, 'none')];
+    for (const checkpoint of [another, none]) await cp(golden, checkpoint, { recursive: true });
+    await appendFile(join(another, 'tokenizer.json'), '\n');
+    await rm(join(none, 'tokenizer.json'));
+    for (const checkpoint of [another, none]) {
+      await expect(convert(checkpoint, out)).rejects.toBeInstanceOf(ConfigurationError);
+    }
+    expect((await openModel(out)).tokenizer).toBe(tokenizer);
+    await convert(golden, out);
+  });
+
   it('runs a random checkpoint of given sizes', async () => {
     const checkpoint = join(folder, 'random');
     const config = JSON.parse(await readFile(join(golden, 'config.json'), 'utf8'));

@@ -9,6 +9,7 @@ import {
   manifestFile,
   modelFormat,
   openModel,
+  tokenizerOf,
 } from './converted-model.ts';
 import { buildGraph } from './graphs/build.ts';
 import { type GraphName, graphFiles } from './graphs/contract.ts';
@@ -116,7 +117,7 @@ async function writeModel(
   return manifest;
 }
 
-/** Renames the finished folder to its place, unless the same model is there by now. */
+/** Renames the finished folder to its place, unless the same model with the same tokenizer is there by now. */
 async function moveInto(out: string, temporary: string, manifest: Manifest): Promise<void> {
   try {
     await rename(temporary, out);
@@ -126,7 +127,7 @@ async function moveInto(out: string, temporary: string, manifest: Manifest): Pro
     if (code !== 'ENOTEMPTY' && code !== 'EEXIST' && code !== 'ENOTDIR') throw error;
   }
   const there = await openModel(out).catch(() => null);
-  if (there?.fingerprint !== manifest.fingerprint) {
+  if (there?.fingerprint !== manifest.fingerprint || there.tokenizer !== tokenizerOf(manifest)) {
     throw new ConfigurationError(
       `${out} already holds something else; give a folder that does not exist yet`,
     );

@@ -62,16 +62,19 @@ export async function openModel(folder: string): Promise<ConvertedModel> {
   }
   const { fingerprint, weightForm, kvCache, files } = manifest;
   const weightBytes = files[weightsFile]?.bytes ?? 0;
-  const tokenizer = files['tokenizer.json']?.sha256 ?? null;
   return {
     folder,
     config: await readConfig(folder),
     fingerprint,
-    tokenizer,
+    tokenizer: tokenizerOf(manifest),
     weightForm,
     kvCache,
     weightBytes,
   };
+}
+
+export function tokenizerOf({ files }: Pick<Manifest, 'files'>): ConvertedModel['tokenizer'] {
+  return files['tokenizer.json']?.sha256 ?? null;
 }
 
 async function readManifest(folder: string): Promise<Manifest> {
