@@ -16,7 +16,7 @@ describe('a worker of another model', () => {
     const [id = ''] = await fleet.addJobs(1);
     await expect.poll(() => fleet.log.read(id)).not.toBeNull();
     await fleet.startWorker('right', new ScriptedEngine({ stepMs: 20 }));
-    await expect.poll(() => fleet.ownerOf(id), { timeout: 10_000 }).toBe('right');
+    await expect.poll(() => fleet.ownerOf(id)).toBe('right');
     expect(await fleet.log.read(id)).toMatchObject({ epoch: 1, crashes: 0 });
   });
 
@@ -47,10 +47,10 @@ describe('a worker of the same model with another fingerprint', () => {
     const putBack = { generation: moved, reason: expect.stringContaining(before) };
     await expect.poll(() => lines).toContainEqual(expect.objectContaining(putBack));
     await fleet.log.requestCancel(occupant);
-    await expect.poll(() => fleet.ownerOf(moved), { timeout: 10_000 }).toBe('alike');
+    await expect.poll(() => fleet.ownerOf(moved)).toBe('alike');
     expect(await fleet.log.read(moved)).toMatchObject({ epoch: 2, crashes: 0 });
     await fleet.stopWorker(alike);
-    await expect.poll(() => fleet.ownerOf(moved), { timeout: 10_000 }).toBe('newer');
+    await expect.poll(() => fleet.ownerOf(moved)).toBe('newer');
     const goesOn = { level: 40, generation: moved, epoch: 3, former: before, own: after };
     await expect.poll(() => lines).toContainEqual(expect.objectContaining(goesOn));
   });
