@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TokenLog } from '@baton/log';
 import OpenAI from 'openai';
 import WebSocket from 'ws';
+import type { ServiceProcess } from '../support/processes.ts';
 import { ownerOf } from '../support/streamed-response.ts';
 import type { System } from '../support/system.ts';
 
@@ -92,10 +93,21 @@ export async function runWorkload(
     const short = { model, input: 'Tell me a story about a boat.', max_output_tokens: 120 };
     await Promise.allSettled(Array.from({ length: 24 }, () => openai.responses.create(short)));
   }
+  /** A worker that runs several generations, once there is one. */
+  async function busy(): Promise<ServiceProcess> {
+    for (;;) {
+      const answer = await fetch(`${system.url}/admin/workers`);
+      const { data } = (await answer.json()) as { data: { id: string; generations: unknown[] }[] };
+      const ids = data.filter(({ generations }) => generations.length > 1).map(({ id }) => id);
+      const found = system.workers.find(({ alive, id }) => alive && ids.includes(id));
+      if (found) return found;
+      await sleep(20);
+    }
+  }
   async function drain(): Promise<void> {
-    const worker = system.workers.find(({ alive }) => alive);
+    const worker = await busy();
     note('worker drained');
-    await worker?.end('SIGTERM');
+    await worker.end('SIGTERM');
     await system.addWorker();
     await onWorker();
   }
