@@ -2,16 +2,17 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine, EngineOutput } from '@baton/engine';
-import { BatonError, outcomeOf } from '@baton/errors';
+import type { BatonError } from '@baton/errors';
 import { FleetWatch, Heartbeat, serveCommands } from '@baton/fleet';
 import { TokenLog, type TokenLogSettings } from '@baton/log';
 import type { GenerationJob, WorkerCommand, WorkerStatus } from '@baton/protocol';
-import { GenerationConsumer, GenerationQueue, HandedOver, LockLost } from '@baton/queue';
+import { GenerationConsumer, GenerationQueue } from '@baton/queue';
 import { openSnapshots, type SnapshotSettings } from '@baton/snapshot';
 import type { Logger } from 'pino';
-import { UnfitError, whyUnfit } from './fit.ts';
+import { whyUnfit } from './fit.ts';
+import { LogLines } from './log-lines.ts';
 import { type Answer, dismissed, done, Moves, type Running } from './moves.ts';
-import { causeOf, observeWorker, recordFailure, recordSave } from './record.ts';
+import { observeWorker, recordFailure, recordSave } from './record.ts';
 import { type GenerationContext, runGeneration } from './run-generation.ts';
 import type { Standby } from './standby.ts';
 import { SessionStates } from './states/session-states.ts';
@@ -62,8 +63,7 @@ export class Worker {
   readonly #stopCommands: () => void;
   readonly #running = new Map<string, Running>();
   readonly #moves: Moves;
-  /** Why generations were not run here, as far as it has been told. */
-  readonly #unfit = new Set<string>();
+  readonly #lines: LogLines;
   readonly #timers: readonly NodeJS.Timeout[];
   #deaf = false;
   #consumer: GenerationConsumer | null = null;
@@ -108,6 +108,10 @@ export class Worker {
   ) {
     this.#engine = engine;
     this.#options = options;
+    this.#lines = new LogLines(options.logger, {
+      process: this.#process,
+      fingerprint: engine.model.fingerprint,
+    });
     this.#log = parts.log;
     this.#states = parts.states;
     this.#queue = parts.queue;
@@ -244,34 +248,14 @@ export class Worker {
       onProgress: (tracker) => {
         running.tracker = tracker;
       },
-      onRestored: ({ epoch, traces: _, tokens }, { source, of, why, tokens: restored }, former) => {
-        if (former?.fingerprint !== undefined && former.fingerprint !== fingerprint) {
-          const fingerprints = { former: former.fingerprint, own: fingerprint };
-          this.#options.logger.warn(
-            { generation: job.id, epoch, ...fingerprints },
-            'goes on with another model of the same name: nobody runs the one that it was begun with',
-          );
-        }
-        const from = former && { cause: causeOf(former, { process: this.#process }), former: former.worker };
-        const event = {
-          ...from,
-          generation: job.id,
-          epoch,
-          logged: tokens.length,
-          source,
-          of,
-          restored,
-          why,
-        };
-        this.#options.logger[epoch > 1 ? 'info' : 'debug'](event, epoch > 1 ? 'taken over' : 'begun');
-      },
+      onRestored: (state, restored, former) => this.#lines.begun(job, state, restored, former),
     };
     const run = async () => {
       try {
         return await runGeneration(job, release.signal, context, standby);
       } catch (error) {
-        if (error === release.signal.reason) this.#noteRelease(running, error);
-        else this.#noteFailure(job.id, error);
+        if (error === release.signal.reason) this.#lines.released(running, error);
+        else this.#lines.failed(job.id, error);
         if (error === dismissed) return false;
         throw error;
       } finally {
@@ -296,35 +280,6 @@ export class Worker {
     // Whoever has its job meets it; there may be nobody as yet.
     running.ended.catch(() => {});
     return running;
-  }
-
-  /** Says why a generation was released, unless that is told with what became of its offer. */
-  #noteRelease({ job, obstacle }: Running, reason: unknown): void {
-    if (reason instanceof HandedOver) return;
-    const own = reason === dismissed ? dismissed : reason instanceof LockLost ? reason : null;
-    const why = own?.message ?? `back to the queue: ${obstacle}`;
-    this.#options.logger.info({ generation: job.id, reason: why }, 'released');
-  }
-
-  /** Says why a generation does not go on here, unless its end is told by `onGivenUp`. */
-  #noteFailure(generation: string, error: unknown): void {
-    if (error instanceof UnfitError) {
-      const { message } = error;
-      this.#options.logger[this.#unfit.has(message) ? 'debug' : 'warn'](
-        { generation, reason: message },
-        'put back, for another worker',
-      );
-      this.#unfit.add(message);
-      return;
-    }
-    const code = error instanceof BatonError ? error.code : 'server_error';
-    const { job } = outcomeOf(code);
-    if (job === 'fail') return;
-    const fate =
-      job === 'drop'
-        ? 'dropped: another worker has it, or nobody wants it any more'
-        : 'put back, to be tried again';
-    this.#options.logger.warn({ generation, code, err: error }, fate);
   }
 
   async *#outputsOf(running: Running, outputs: AsyncIterable<EngineOutput>): AsyncGenerator<EngineOutput> {
