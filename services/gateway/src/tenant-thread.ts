@@ -17,6 +17,7 @@ export class TenantThread<Question, Answer> {
   /** What the thread has not answered yet; it is at the first one. */
   readonly #asked: Asked<Question, Answer>[] = [];
   #thread: Worker | null = null;
+  #isClosed = false;
 
   /** `failure` makes what a question fails with that the thread dies of. */
   constructor(start: () => Worker, failure: (cause: unknown) => Error) {
@@ -36,16 +37,21 @@ export class TenantThread<Question, Answer> {
     return answer;
   }
 
-  /** What is under way fails. */
+  /** What is under way fails, and so does whatever is asked from here on. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     const thread = this.#thread;
     this.#thread = null;
-    for (const { answer } of this.#asked.splice(0))
-      answer.reject(this.#failure(new Error('the server stops')));
+    for (const { answer } of this.#asked.splice(0)) answer.reject(this.#stopped());
     await thread?.terminate();
   }
 
+  #stopped(): Error {
+    return this.#failure(new Error('the server stops'));
+  }
+
   #ask(question: Question): Promise<Answer> {
+    if (this.#isClosed) return Promise.reject(this.#stopped());
     const answer = Promise.withResolvers<Answer>();
     this.#asked.push({ question, answer });
     this.#thread ??= this.#open();
