@@ -42,7 +42,7 @@ export function requireIdle({ id, pending }: Conversation): void {
 }
 
 export async function createConversation(gateway: TenantGateway, conversation: Conversation): Promise<void> {
-  await store(gateway, conversation.id, null, written(conversation));
+  await store(gateway, conversation.id, null, written(conversation), accountOf(gateway));
 }
 
 /**
@@ -67,7 +67,11 @@ export async function changeConversation(
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const { stored, conversation } = await load(gateway, id, param);
     const changed = change(conversation);
-    if (await store(gateway, id, stored, written(changed))) return changed;
+    const account = accountOf(gateway);
+    // What a response has added was let in with it, and whoever takes something away is not kept from it.
+    const grows = JSON.stringify(changed).length > JSON.stringify(conversation).length;
+    const within = grows ? account : { ...account, quotaBytes: Number.MAX_SAFE_INTEGER };
+    if (await store(gateway, id, stored, written(changed), within)) return changed;
   }
   throw new ConflictError(
     'conversation_locked',
@@ -93,13 +97,14 @@ async function store(
   id: string,
   before: string | null,
   after: string,
+  account: DocumentAccount,
 ): Promise<boolean> {
-  const { documents, tenant, settings } = gateway;
-  const change = await documents.change(conversationKey(tenant, id), before, after, accountOf(gateway));
+  const { documents, tenant } = gateway;
+  const change = await documents.change(conversationKey(tenant, id), before, after, account);
   if (change !== 'full') return change === 'done';
   throw new RequestError(
     'request_too_large',
-    `conversations may take ${settings.conversationQuotaBytes} bytes together, which this would exceed; delete some, or items of theirs`,
+    `conversations may take ${account.quotaBytes} bytes together, which this would exceed; delete some, or items of theirs`,
   );
 }
 

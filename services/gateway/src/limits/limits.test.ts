@@ -62,6 +62,27 @@ describe("a tenant's conversations", () => {
     expect(deleted.status).toBe(200);
     expect((await add('', key)).status).toBe(200);
   });
+
+  it('take what a response of theirs says also where they are full, and things may be taken away', async () => {
+    const { url } = await bench.startGateway({ conversationQuotaBytes: 1500 }, { withKeys: true });
+    const authorization = `Bearer ${await newKey('collector')}`;
+    const call = (method: string, path: string, body?: object) =>
+      fetch(`${url}/v1${path}`, {
+        method,
+        headers: { authorization, ...(body && { 'content-type': 'application/json' }) },
+        ...(body && { body: JSON.stringify(body) }),
+      });
+    const items = [{ role: 'user', content: 'z'.repeat(800) }];
+    const { id } = (await (await call('POST', '/conversations', { items })).json()) as { id: string };
+    const asked = { model, conversation: id, input: 'y'.repeat(500), max_output_tokens: 4 };
+    const response = (await (await call('POST', '/responses', asked)).json()) as { id: string };
+    expect((await call('POST', `/conversations/${id}/items`, { items })).status).toBe(413);
+    expect((await call('DELETE', `/responses/${response.id}`)).status).toBe(200);
+    const kept = await (await call('GET', `/conversations/${id}/items?order=asc`)).json();
+    const { data } = kept as { data: { id: string }[] };
+    expect(data).toHaveLength(3);
+    expect((await call('DELETE', `/conversations/${id}/items/${data[2]?.id}`)).status).toBe(200);
+  });
 });
 
 describe('requests and tokens a minute', () => {
