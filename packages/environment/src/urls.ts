@@ -1,7 +1,7 @@
 /** What is wrong with a value, and what would be right; null where nothing is. */
 export type Check = (value: string) => string | null;
 
-export const urlOf =
+const urlOf =
   (...protocols: readonly string[]): Check =>
   (value) =>
     URL.canParse(value) && protocols.includes(new URL(value).protocol)

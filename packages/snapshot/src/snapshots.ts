@@ -41,7 +41,7 @@ export interface SnapshotsOptions {
 
 /** Times to live are an hour at least. */
 const renewMs = 600_000;
-/** How often a save is tried whose pages others take away. */
+/** How often a save is tried whose pages others take away, and how often while a former owner still stores the session. */
 const attempts = 5;
 
 /** Encodes states into a store and back, on the thread that it is called on. */
@@ -105,7 +105,7 @@ export class Snapshots implements SnapshotService {
     tokens: readonly number[],
     { version, pages: old }: Known,
   ): Promise<Omit<SaveReport, 'milliseconds'> | null> {
-    const { store, tier, model } = this.#options;
+    const { store, tier } = this.#options;
     const count = tokensOf(state);
     const aged = tier === 'compact' ? await this.#agedPages(ref, old, count) : [];
     const coarse = coarsened(old, aged, count, this.#codec);
@@ -122,9 +122,7 @@ export class Snapshots implements SnapshotService {
       throw new SnapshotRefusal('page_missing', 'a page that was stored is gone');
     }
     const manifest: Manifest = {
-      fingerprint: model.fingerprint,
-      tokenizer: model.tokenizer ?? null,
-      ...ref,
+      ...this.#identity(ref),
       tokens: count,
       tokenHash: hashTokens(tokens.slice(0, count)),
       pages: entries,
@@ -207,7 +205,7 @@ export class Snapshots implements SnapshotService {
     next: SessionRef,
   ): Promise<{ readonly state: SessionState; readonly bytes: number }> {
     const { store, layout, model } = this.#options;
-    const manifest = decodeManifest(stored.bytes, this.#expected(ref));
+    const manifest = decodeManifest(stored.bytes, this.#identity(ref));
     const { tokens: count, pages: entries } = manifest;
     if (count > tokens.length) {
       throw new SnapshotRefusal('ahead', `it remembers ${count} tokens, the sequence has ${tokens.length}`);
@@ -295,8 +293,8 @@ export class Snapshots implements SnapshotService {
     }
   }
 
-  /** What a manifest must say that is gone on from here. */
-  #expected(ref: SessionRef) {
+  /** What a manifest says that is stored here, and must say that is gone on from here. */
+  #identity(ref: SessionRef) {
     const { fingerprint, tokenizer = null } = this.#options.model;
     return { ...ref, fingerprint, tokenizer };
   }
@@ -304,7 +302,7 @@ export class Snapshots implements SnapshotService {
   /** 0 where nobody could go on from it. */
   #tokensOf(ref: SessionRef, manifest: Uint8Array): number {
     try {
-      return decodeManifest(manifest, this.#expected(ref)).tokens;
+      return decodeManifest(manifest, this.#identity(ref)).tokens;
     } catch (error) {
       if (error instanceof SnapshotRefusal || error instanceof MessageError) return 0;
       throw error;

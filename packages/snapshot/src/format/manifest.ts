@@ -65,7 +65,7 @@ export function decodeManifest(
   if (found > version || found < oldest) {
     throw new SnapshotRefusal(
       found > version ? 'newer_version' : 'older_version',
-      `the manifest has version ${found}; this Baton reads ${version}`,
+      `the manifest has version ${found}; this Baton reads ${oldest} to ${version}`,
     );
   }
   const fingerprint = hex(reader.bytes(32));

@@ -84,7 +84,8 @@ export class S3Bucket {
   /** Writes an object onto itself, which makes it new; false where it is gone. */
   async renew(key: string): Promise<boolean> {
     const object = this.#object(key);
-    const source = `${object.Bucket}/${object.Key}`;
+    // It is decoded there, unlike a key.
+    const source = [object.Bucket, ...object.Key.split('/')].map(encodeURIComponent).join('/');
     const copy = new CopyObjectCommand({ ...object, CopySource: source, MetadataDirective: 'REPLACE' });
     return (await this.#ask(() => this.#client.send(copy))) !== null;
   }

@@ -19,7 +19,7 @@ afterAll(async () => {
   process.env = before;
 });
 
-describeStoreConformance('S3Store', (own) => S3Store.open(server.url('some/folder'), own));
+describeStoreConformance('S3Store', (own) => S3Store.open(server.url('some/folder of ours'), own));
 
 it('refuses a server that ignores conditions', async () => {
   const careless = await startS3Server({ conditions: false });

@@ -6,7 +6,7 @@ import { findItems, responseOfItem } from './stored-responses.ts';
 /** References of one request. Each may name another response, whose whole log is then read. */
 const maxReferences = 500;
 
-export interface KnownItem {
+interface KnownItem {
   readonly id: string;
   readonly item: Item;
 }
